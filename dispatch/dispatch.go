@@ -1,0 +1,441 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// DefaultConcurrency is how many steps may be inside handlers at once.
+	DefaultConcurrency = 16
+
+	// heldUp is how long every awake lane must have been inside one handler
+	// before a further lane is woken. Short CPU-bound steps are fastest on one
+	// lane (more threads only fight for the GIL); waiting steps need many.
+	heldUp = 500 * time.Microsecond
+
+	// Steps are claimed ahead of the lanes' need for about horizon of work, so
+	// that short steps never wait for a source's commit, and long ones are not
+	// held back from other workers.
+	horizon     = 20 * time.Millisecond
+	maxPrefetch = 256
+
+	// claimRetry is how long to wait after a source failed to claim.
+	claimRetry = 100 * time.Millisecond
+)
+
+// Call hands one event to the handler side and waits for its answer: one byte
+// of Outcome followed by the result's JSON. label says what runs.
+type Call = func(event []byte, label *string) (answer []byte, err error)
+
+// Executor is a thread that runs handlers one after another: a lane.
+type Executor interface {
+	// Occupy runs loop on the executor's thread and returns when loop does.
+	Occupy(loop func(call Call))
+}
+
+// Metrics receives what a Dispatcher observes. Methods are called on lanes
+// and must be quick.
+type Metrics interface {
+	StepDone(step *Step, outcome Outcome, queued, inHandler time.Duration)
+}
+
+type noMetrics struct{}
+
+func (noMetrics) StepDone(*Step, Outcome, time.Duration, time.Duration) {}
+
+// Options configure a Dispatcher.
+type Options struct {
+	Source Source
+	// NewExecutor makes the n-th lane, counted from 1. Lanes are made when
+	// they are first needed.
+	NewExecutor func(n int) (Executor, error)
+	// Concurrency is the largest number of lanes; 0 means DefaultConcurrency.
+	Concurrency int
+	WorkerID    string
+	Metrics     Metrics      // nil observes nothing
+	Log         *slog.Logger // nil discards
+}
+
+// Dispatcher takes steps from its source to lanes and results back. It never
+// polls: lanes sleep until there is work, and the claimer until there is room.
+type Dispatcher struct {
+	Options
+
+	mu      sync.Mutex
+	queue   queue
+	lanes   []*lane
+	idle    []*lane // asleep, the most recently used last
+	flying  int     // claimed and not completed
+	room    *sync.Cond
+	ended   bool // no more steps will be queued
+	pacer   chan struct{}
+	typical atomic.Int64 // moving average of the time in a handler, ns; 0 unknown
+
+	stopClaim context.CancelFunc
+	wg        sync.WaitGroup
+}
+
+// lane is the dispatcher's view of one executor.
+type lane struct {
+	n     int
+	wake  chan struct{}
+	since atomic.Int64 // when it entered the handler it is in, unix ns; 0 outside
+}
+
+// item is a queued step.
+type item struct {
+	step   *Step
+	queued time.Time
+}
+
+// New makes a Dispatcher; Start sets it going.
+func New(o Options) *Dispatcher {
+	if o.Concurrency <= 0 {
+		o.Concurrency = DefaultConcurrency
+	}
+	if o.Metrics == nil {
+		o.Metrics = noMetrics{}
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	d := &Dispatcher{Options: o, pacer: make(chan struct{}, 1)}
+	d.room = sync.NewCond(&d.mu)
+	return d
+}
+
+// Start begins to claim and run steps until Drain or the end of ctx.
+func (d *Dispatcher) Start(ctx context.Context) {
+	ctx, d.stopClaim = context.WithCancel(ctx)
+	d.wg.Add(2)
+	go d.claim(ctx)
+	go d.pace()
+}
+
+// Drain stops claiming and waits until every claimed step is handed back. When
+// ctx ends first it returns its error; the lanes then still run. A Dispatcher
+// that was never started, or is drained already, is fine.
+func (d *Dispatcher) Drain(ctx context.Context) error {
+	if d.stopClaim == nil {
+		return nil
+	}
+	d.stopClaim()
+	done := make(chan struct{})
+	go func() {
+		d.wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("drain: %d steps still running: %w", d.Stats().Running, ctx.Err())
+	}
+}
+
+// claim keeps the queue filled.
+func (d *Dispatcher) claim(ctx context.Context) {
+	defer d.wg.Done()
+	defer d.end()
+	forget := context.AfterFunc(ctx, func() {
+		// Under the lock, or it could come between waitForRoom's look at ctx
+		// and its wait.
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.room.Broadcast()
+	})
+	defer forget()
+	for {
+		room := d.waitForRoom(ctx)
+		if room == 0 {
+			return
+		}
+		steps, err := d.Source.Claim(ctx, room)
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, context.Canceled) {
+				return
+			}
+			d.Log.Error("claim steps", "error", err)
+			select {
+			case <-time.After(claimRetry):
+			case <-ctx.Done():
+			}
+			continue
+		}
+		d.push(steps)
+	}
+}
+
+// waitForRoom waits until more steps may be claimed and tells how many; 0 when
+// ctx ended.
+func (d *Dispatcher) waitForRoom(ctx context.Context) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for {
+		if ctx.Err() != nil {
+			return 0
+		}
+		if room := d.window() - d.flying; room > 0 {
+			return room
+		}
+		d.room.Wait()
+	}
+}
+
+// window is how many steps may be claimed and unfinished.
+func (d *Dispatcher) window() int {
+	typical := d.typical.Load()
+	if typical == 0 {
+		return d.Concurrency
+	}
+	return d.Concurrency + min(int(int64(horizon)/typical), maxPrefetch)
+}
+
+// push queues claimed steps and sees that somebody takes them.
+func (d *Dispatcher) push(steps []*Step) {
+	now := time.Now()
+	d.mu.Lock()
+	for _, s := range steps {
+		d.queue.push(item{s, now})
+	}
+	d.flying += len(steps)
+	if len(d.lanes) == len(d.idle) { // nobody is awake
+		d.wakeOne()
+	}
+	d.mu.Unlock()
+	d.armPacer()
+}
+
+// wakeOne wakes the most recently used sleeping lane, or makes one; it tells
+// whether there was one. d.mu is held.
+func (d *Dispatcher) wakeOne() bool {
+	if n := len(d.idle); n > 0 {
+		l := d.idle[n-1]
+		d.idle = d.idle[:n-1]
+		l.wake <- struct{}{}
+		return true
+	}
+	if len(d.lanes) == d.Concurrency {
+		return false
+	}
+	l := &lane{n: len(d.lanes) + 1, wake: make(chan struct{}, 1)}
+	d.lanes = append(d.lanes, l)
+	d.wg.Add(1)
+	go d.run(l)
+	return true
+}
+
+// run is a lane's life.
+func (d *Dispatcher) run(l *lane) {
+	defer d.wg.Done()
+	executor, err := d.NewExecutor(l.n)
+	if err != nil {
+		d.Log.Error("start lane", "lane", l.n, "error", err)
+		time.Sleep(claimRetry) // or the pacer would try two thousand times a second
+		d.dropLane(l)
+		return
+	}
+	executor.Occupy(func(call Call) {
+		for {
+			it, ok := d.next(l)
+			if !ok {
+				return
+			}
+			d.execute(l, call, it)
+		}
+	})
+}
+
+// dropLane forgets a lane that could not be started. If it was the only one,
+// another attempt is made when the pacer next looks.
+func (d *Dispatcher) dropLane(l *lane) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i, other := range d.lanes {
+		if other == l {
+			d.lanes = append(d.lanes[:i], d.lanes[i+1:]...)
+			break
+		}
+	}
+}
+
+// next gives the lane its next step, asleep until there is one; false when
+// there will be none any more.
+func (d *Dispatcher) next(l *lane) (item, bool) {
+	for {
+		d.mu.Lock()
+		if it, ok := d.queue.pop(); ok {
+			d.mu.Unlock()
+			return it, true
+		}
+		if d.ended {
+			d.mu.Unlock()
+			d.armPacer() // which may end now
+			return item{}, false
+		}
+		d.idle = append(d.idle, l)
+		d.mu.Unlock()
+		<-l.wake
+	}
+}
+
+// execute runs one step on the calling lane.
+func (d *Dispatcher) execute(l *lane, call Call, it item) {
+	started := time.Now()
+	l.since.Store(started.UnixNano())
+	answer, err := call(it.step.Event, &it.step.Name)
+	l.since.Store(0)
+	took := time.Since(started)
+
+	result := Result{Started: started, Duration: took}
+	result.Outcome, result.JSON = d.interpret(it.step, answer, err, took)
+	d.observe(took)
+	d.Metrics.StepDone(it.step, result.Outcome, started.Sub(it.queued), took)
+	d.Source.Complete(it.step, result)
+
+	d.mu.Lock()
+	d.flying--
+	d.mu.Unlock()
+	d.room.Signal()
+}
+
+// interpret reads the handler side's answer. A handler's own errors arrive as
+// results; an err or an unreadable answer is a fault of the host, and becomes
+// a retryable failure.
+func (d *Dispatcher) interpret(step *Step, answer []byte, err error, took time.Duration) (Outcome, []byte) {
+	if err == nil && len(answer) > 1 {
+		switch o := Outcome(answer[0]); o {
+		case Success, SuccessDirective, RetryableFailure, PermanentFailure, CheckpointYield:
+			return o, answer[1:]
+		}
+	}
+	if err == nil {
+		err = fmt.Errorf("unreadable answer of %d bytes", len(answer))
+	}
+	d.Log.Error("run step", "step", step.Name, "task_uuid", step.TaskUUID, "error", err)
+	return RetryableFailure, FailureResult(Failure{
+		Step: step, Message: "host failure: " + err.Error(), ErrorType: "host_error", Retryable: true, Took: took, WorkerID: d.WorkerID,
+	})
+}
+
+// observe updates the typical time in a handler: a moving average over about
+// sixteen steps.
+func (d *Dispatcher) observe(took time.Duration) {
+	old := d.typical.Load()
+	if old == 0 {
+		d.typical.Store(max(int64(took), 1))
+		return
+	}
+	d.typical.Store(max(old+(int64(took)-old)/16, 1))
+}
+
+func (d *Dispatcher) armPacer() {
+	select {
+	case d.pacer <- struct{}{}:
+	default:
+	}
+}
+
+// pace wakes further lanes while queued steps wait and every awake lane is
+// held up in one handler.
+func (d *Dispatcher) pace() {
+	defer d.wg.Done()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for range d.pacer {
+		for d.lookAround() {
+			timer.Reset(heldUp)
+			<-timer.C
+		}
+		d.mu.Lock()
+		over := d.ended && d.queue.len() == 0
+		d.mu.Unlock()
+		if over {
+			return
+		}
+	}
+}
+
+// lookAround wakes lanes if needed and tells whether to look again soon.
+func (d *Dispatcher) lookAround() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	waiting := d.queue.len()
+	if waiting == 0 {
+		return false
+	}
+	awake := len(d.lanes) - len(d.idle)
+	if awake == d.Concurrency {
+		return false // a lane looks into the queue when it is done
+	}
+	before := time.Now().Add(-heldUp).UnixNano()
+	if awake > 0 && d.someoneMoves(before) {
+		return true
+	}
+	// Twice as many each time: a burst of waiting steps has all its lanes soon.
+	for range min(max(awake, 1), waiting) {
+		if !d.wakeOne() {
+			return false
+		}
+	}
+	return true
+}
+
+// someoneMoves tells whether an awake lane is outside of handlers or entered
+// its current one after before. d.mu is held.
+func (d *Dispatcher) someoneMoves(before int64) bool {
+	sleeping := make(map[*lane]bool, len(d.idle))
+	for _, l := range d.idle {
+		sleeping[l] = true
+	}
+	for _, l := range d.lanes {
+		if since := l.since.Load(); !sleeping[l] && (since == 0 || since > before) {
+			return true
+		}
+	}
+	return false
+}
+
+// end tells lanes and pacer that no more steps come.
+func (d *Dispatcher) end() {
+	d.mu.Lock()
+	d.ended = true
+	for _, l := range d.idle {
+		l.wake <- struct{}{}
+	}
+	d.idle = nil
+	d.mu.Unlock()
+	d.armPacer()
+}
+
+// Stats is a snapshot for metrics and hang reports.
+type Stats struct {
+	Queued  int           `json:"queued"`
+	Running int           `json:"running"`
+	Lanes   int           `json:"lanes"`
+	Idle    int           `json:"idle_lanes"`
+	Window  int           `json:"window"`     // how many steps may be claimed and unfinished
+	Typical time.Duration `json:"typical_ns"` // moving average of the time in a handler
+	Longest time.Duration `json:"longest_ns"` // how long the longest running step has been inside its handler
+}
+
+// Stats reports where the dispatcher stands.
+func (d *Dispatcher) Stats() Stats {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := Stats{Queued: d.queue.len(), Lanes: len(d.lanes), Idle: len(d.idle), Window: d.window(), Typical: time.Duration(d.typical.Load())}
+	now := time.Now().UnixNano()
+	for _, l := range d.lanes {
+		if since := l.since.Load(); since != 0 {
+			s.Running++
+			s.Longest = max(s.Longest, time.Duration(now-since))
+		}
+	}
+	return s
+}

@@ -1,0 +1,19 @@
+package gil
+
+import (
+	"runtime"
+
+	"github.com/tasker-systems/taskerpy/embed"
+)
+
+// RunCommand runs an ordinary python command, c.Argv, on the calling thread
+// and returns its exit code. Python owns signals and streams meanwhile. There
+// can be no Runtime in the process, before or after.
+func RunCommand(c embed.Config) (exitCode int, err error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := embed.Initialize(c); err != nil {
+		return 0, err
+	}
+	return embed.RunMain(), nil
+}

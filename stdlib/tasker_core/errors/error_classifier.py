@@ -1,0 +1,121 @@
+"""Tell whether an exception is worth another attempt."""
+
+from typing import Any, ClassVar
+
+from tasker_core.errors import (
+    AuthenticationError,
+    AuthorizationError,
+    BusinessLogicError,
+    ConfigurationError,
+    NetworkError,
+    NotFoundError,
+    PermanentError,
+    RateLimitError,
+    ResourceContentionError,
+    RetryableError,
+    ServiceUnavailableError,
+    TimeoutError,
+    ValidationError,
+)
+
+__all__ = ["ErrorClassifier", "get_classifier", "is_permanent", "is_retryable"]
+
+
+class ErrorClassifier:
+    """Sorts exceptions into those worth a retry and those that are not.
+
+    An attribute ``retryable`` on the exception decides; without one its class
+    does; a class that is in neither list gets ``default_retryable``.
+
+    >>> classifier = ErrorClassifier()
+    >>> classifier.retryable(ConnectionResetError())
+    True
+    >>> classifier.classify(KeyError("order_id"))
+    {'error_type': 'KeyError', 'retryable': False, 'classification': 'permanent_class'}
+    """
+
+    PERMANENT_ERROR_CLASSES: ClassVar[tuple[type[BaseException], ...]] = (
+        PermanentError,
+        ValidationError,
+        NotFoundError,
+        AuthenticationError,
+        AuthorizationError,
+        ConfigurationError,
+        BusinessLogicError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        IndexError,
+        AssertionError,
+        SyntaxError,
+        NameError,
+        ImportError,
+        NotImplementedError,
+    )
+    RETRYABLE_ERROR_CLASSES: ClassVar[tuple[type[BaseException], ...]] = (
+        RetryableError,
+        TimeoutError,
+        NetworkError,
+        RateLimitError,
+        ServiceUnavailableError,
+        ResourceContentionError,
+        ConnectionError,
+        ConnectionRefusedError,
+        ConnectionResetError,
+        ConnectionAbortedError,
+        BrokenPipeError,
+        BlockingIOError,
+        InterruptedError,
+        OSError,
+    )
+
+    def __init__(self, *, default_retryable: bool = True) -> None:
+        self._default_retryable = default_retryable
+
+    def retryable(self, exc: BaseException) -> bool:
+        """Return whether another attempt may succeed."""
+        return self._decide(exc)[0]
+
+    def permanent(self, exc: BaseException) -> bool:
+        """Return whether every further attempt would fail too."""
+        return not self.retryable(exc)
+
+    def classify(self, exc: BaseException) -> dict[str, Any]:
+        """Return ``error_type``, ``retryable`` and what decided it."""
+        retryable, classification = self._decide(exc)
+        return {
+            "error_type": type(exc).__name__,
+            "retryable": retryable,
+            "classification": classification,
+        }
+
+    def _decide(self, exc: BaseException) -> tuple[bool, str]:
+        if hasattr(exc, "retryable"):
+            return bool(exc.retryable), "explicit_attribute"
+        if isinstance(exc, self.PERMANENT_ERROR_CLASSES):
+            return False, "permanent_class"
+        if isinstance(exc, self.RETRYABLE_ERROR_CLASSES):
+            return True, "retryable_class"
+        return self._default_retryable, "default"
+
+
+_default_classifier: ErrorClassifier | None = None
+
+
+def get_classifier() -> ErrorClassifier:
+    """Return the classifier that the functions of this module use."""
+    global _default_classifier
+    if _default_classifier is None:
+        _default_classifier = ErrorClassifier()
+    return _default_classifier
+
+
+def is_retryable(exc: BaseException) -> bool:
+    """Return whether another attempt may succeed."""
+    return get_classifier().retryable(exc)
+
+
+def is_permanent(exc: BaseException) -> bool:
+    """Return whether every further attempt would fail too."""
+    return get_classifier().permanent(exc)

@@ -1,0 +1,53 @@
+"""Log lines that carry the fields by which a task can be followed.
+
+They go where the worker's own log goes. Without a worker they may be written
+too, and no call of these functions raises.
+"""
+
+from typing import Any
+
+from tasker_core._tasker_core import log_debug as _log_debug
+from tasker_core._tasker_core import log_error as _log_error
+from tasker_core._tasker_core import log_info as _log_info
+from tasker_core._tasker_core import log_trace as _log_trace
+from tasker_core._tasker_core import log_warn as _log_warn
+from tasker_core.types import LogContext
+
+__all__ = ["log_debug", "log_error", "log_info", "log_trace", "log_warn"]
+
+Fields = dict[str, Any] | LogContext | None
+"""What a log line carries besides its message; values are written as text."""
+
+
+def log_error(message: str, fields: Fields = None) -> None:
+    """Log that something failed."""
+    _log_error(message, _normalize_fields(fields))
+
+
+def log_warn(message: str, fields: Fields = None) -> None:
+    """Log something that somebody should look at."""
+    _log_warn(message, _normalize_fields(fields))
+
+
+def log_info(message: str, fields: Fields = None) -> None:
+    """Log what happens in the ordinary course of work."""
+    _log_info(message, _normalize_fields(fields))
+
+
+def log_debug(message: str, fields: Fields = None) -> None:
+    """Log what helps to find out why something happened."""
+    _log_debug(message, _normalize_fields(fields))
+
+
+def log_trace(message: str, fields: Fields = None) -> None:
+    """Log every little thing."""
+    _log_trace(message, _normalize_fields(fields))
+
+
+def _normalize_fields(fields: Fields) -> dict[str, str] | None:
+    """Return the fields as texts; those a ``LogContext`` leaves open are dropped."""
+    if fields is None:
+        return None
+    if isinstance(fields, LogContext):
+        return {key: str(value) for key, value in fields if value is not None}
+    return {key: str(value) for key, value in fields.items()}

@@ -1,0 +1,36 @@
+"""What a resolver is."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from tasker_core.registry.handler_definition import HandlerDefinition
+
+__all__ = ["BaseResolver"]
+
+
+class BaseResolver(ABC):
+    """Finds handlers in one way. A :class:`ResolverChain` asks several."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The name by which a step can ask for this resolver alone."""
+
+    @property
+    @abstractmethod
+    def priority(self) -> int:
+        """When to ask: lower numbers come first."""
+
+    @abstractmethod
+    def can_resolve(
+        self, definition: HandlerDefinition, config: dict[str, Any] | None = None
+    ) -> bool:
+        """Return whether it is worth asking :meth:`resolve`."""
+
+    @abstractmethod
+    def resolve(self, definition: HandlerDefinition, config: dict[str, Any] | None = None) -> Any:
+        """Return a handler, or ``None`` to let the next resolver try."""
+
+    def registered_callables(self) -> list[str]:
+        """Return the names this resolver knows, as far as it can tell."""
+        return []

@@ -1,0 +1,403 @@
+"""From a step event to the handler, and the handler's result back to the host."""
+
+import inspect
+import threading
+import time
+import traceback
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from contextvars import copy_context
+from datetime import datetime, timezone
+from typing import Any
+from uuid import UUID
+
+from tasker_core._payloads import fitting_metadata
+from tasker_core._tasker_core import (
+    checkpoint_yield_step_event as _checkpoint_yield_step_event,
+)
+from tasker_core._tasker_core import complete_step_event as _complete_step_event
+from tasker_core.event_bridge import EventBridge, EventNames
+from tasker_core.handler import HandlerRegistry
+from tasker_core.logging import log_error, log_warn
+from tasker_core.registry import HandlerDefinition, ResolverNotFoundError
+from tasker_core.step_handler.functional import _wrap_result
+from tasker_core.types import (
+    FfiStepEvent,
+    StepContext,
+    StepError,
+    StepExecutionResult,
+    StepHandlerResult,
+)
+
+__all__ = ["StepExecutionError", "StepExecutionSubscriber"]
+
+# Of an error's text that goes into the stored result when nothing else can.
+_MAX_ERROR_TEXT = 500
+_UNKNOWN_HANDLER = "unknown_handler"
+
+
+class StepExecutionError(Exception):
+    """For programs around handlers that want to say how a step failed."""
+
+    def __init__(
+        self,
+        message: str,
+        error_type: str = "step_execution_error",
+        retryable: bool = True,
+    ) -> None:
+        super().__init__(message)
+        self.error_type = error_type
+        self.retryable = retryable
+
+
+class StepExecutionSubscriber:
+    """Executes each step that is published, and hands in exactly one result.
+
+    Works on the thread that publishes, so one step after the other as long as
+    one thread publishes.
+    """
+
+    def __init__(
+        self, event_bridge: EventBridge, handler_registry: HandlerRegistry, worker_id: str
+    ) -> None:
+        self._event_bridge = event_bridge
+        self._registry = handler_registry
+        self._worker_id = worker_id
+        self._active = False
+
+    def start(self) -> None:
+        """Execute steps from now on. Starting twice is fine."""
+        if not self._active:
+            self._active = True
+            self._event_bridge.subscribe(
+                EventNames.STEP_EXECUTION_RECEIVED, self._handle_execution_event
+            )
+
+    def stop(self) -> None:
+        """Execute no more steps. Stopping twice is fine."""
+        if self._active:
+            self._active = False
+            # The bridge may have dropped its listeners already.
+            with suppress(KeyError):
+                self._event_bridge.unsubscribe(
+                    EventNames.STEP_EXECUTION_RECEIVED, self._handle_execution_event
+                )
+
+    @property
+    def is_active(self) -> bool:
+        """Whether steps are executed."""
+        return self._active
+
+    @property
+    def worker_id(self) -> str:
+        """The worker that results are signed with."""
+        return self._worker_id
+
+    def _handle_execution_event(self, event: FfiStepEvent) -> None:
+        started = time.monotonic()
+        try:
+            name = self._get_handler_name(event)
+            handler = self._resolve_handler(event, name)
+            if handler is None:
+                result = self._create_handler_not_found_result(name)
+            else:
+                result = self._execute_handler(event, handler)
+        except BaseException as exc:
+            # A handler that exits or is cancelled must not take the polling
+            # thread with it; an interrupt of the whole program must.
+            if not _is_failure(exc):
+                raise
+            log_error(
+                f"Step failed: {type(exc).__name__}: {exc}",
+                {**_log_fields(event), "error_type": type(exc).__name__},
+            )
+            result = self._create_error_result(exc)
+            self._publish(EventNames.HANDLER_ERROR, event, exc)
+        elapsed_ms = int((time.monotonic() - started) * 1000)
+        self._submit_result(event, result, elapsed_ms)
+
+    def _get_handler_name(self, event: FfiStepEvent) -> str:
+        payload = event.task_sequence_step
+        handler = _section(_section(payload, "step_definition"), "handler")
+        name = (
+            handler.get("callable")
+            or _section(payload, "workflow_step").get("template_step_name")
+            or _section(payload, "step_template").get("handler_class")
+        )
+        if name:
+            return str(name)
+        log_warn("The event of a step names no handler", _log_fields(event))
+        return _UNKNOWN_HANDLER
+
+    def _resolve_handler(self, event: FfiStepEvent, name: str) -> Any:
+        """Return the handler of a step, or ``None``.
+
+        A method or resolver that the template names but that does not exist
+        is passed over: templates made for functions name methods that only
+        classes have.
+        """
+        given = _section(_section(event.task_sequence_step, "step_definition"), "handler")
+        definition = HandlerDefinition.from_dict(given)
+        definition.callable = name
+        dispatches = definition.uses_method_dispatch() or definition.has_resolver_hint()
+        if not dispatches:
+            return self._registry.resolve(definition if definition.initialization else name)
+        try:
+            handler = self._registry.resolve(definition)
+        except ResolverNotFoundError:
+            handler = None
+        if handler is not None:
+            return handler
+        plain = HandlerDefinition(name, initialization=definition.initialization)
+        handler = self._registry.resolve(plain if plain.initialization else name)
+        if handler is not None:
+            log_warn(
+                f"Handler {name!r} is called plainly: method {definition.handler_method!r} or "
+                f"resolver {definition.resolver!r} of its template cannot be used",
+                _log_fields(event),
+            )
+        return handler
+
+    def _execute_handler(self, event: FfiStepEvent, handler: Any) -> StepHandlerResult:
+        context = StepContext.from_ffi_event(event, handler.name)
+        call = handler.call
+        if inspect.iscoroutinefunction(call):
+            result = self._run_async_handler(call, context)
+        else:
+            result = call(context)
+            if inspect.isawaitable(result):
+                pending = result
+                result = self._run_async_handler(lambda _: pending, context)
+        return _wrap_result(result)
+
+    def _run_async_handler(
+        self, call: Callable[[StepContext], Awaitable[Any]], context: StepContext
+    ) -> Any:
+        """Run a coroutine to its end, whether or not this thread has a loop."""
+        import asyncio
+
+        async def run() -> Any:
+            return await call(context)
+
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return asyncio.run(run())
+
+        outcome: list[Any] = []
+        failure: list[BaseException] = []
+
+        def run_in_thread() -> None:
+            try:
+                outcome.append(asyncio.run(run()))
+            except BaseException as exc:
+                failure.append(exc)
+
+        thread = threading.Thread(
+            target=copy_context().run, args=(run_in_thread,), name="tasker-async-handler"
+        )
+        thread.start()
+        thread.join()
+        if failure:
+            raise failure[0]
+        return outcome[0]
+
+    def _create_handler_not_found_result(self, handler_name: str) -> StepHandlerResult:
+        return StepHandlerResult.failure(
+            f"Handler not found: {handler_name}",
+            error_type="handler_not_found",
+            retryable=False,
+        )
+
+    def _create_error_result(self, exc: BaseException) -> StepHandlerResult:
+        """Return the failure that an exception stands for.
+
+        It is retryable unless the exception itself says otherwise.
+        """
+        retryable = getattr(exc, "retryable", True)
+        metadata = getattr(exc, "metadata", None)
+        error_code = getattr(exc, "error_code", None)
+        return StepHandlerResult.failure(
+            str(exc),
+            error_type=type(exc).__name__,
+            retryable=retryable if isinstance(retryable, bool) else True,
+            metadata={
+                **(metadata if isinstance(metadata, dict) else {}),
+                "traceback": "".join(traceback.format_exception(exc)),
+            },
+            error_code=error_code if isinstance(error_code, str) else None,
+        )
+
+    def _submit_result(
+        self, event: FfiStepEvent, handler_result: StepHandlerResult, execution_time_ms: int
+    ) -> None:
+        if handler_result.metadata.get("checkpoint_yield") is True:
+            self._submit_checkpoint_yield(event, handler_result)
+            return
+        result: StepExecutionResult | None = None
+        try:
+            result = self._build_result(event, handler_result, execution_time_ms)
+            data = result.model_dump(mode="json")
+        except Exception as exc:
+            log_error(
+                f"The result of a step cannot be written as JSON: {type(exc).__name__}: {exc}",
+                _log_fields(event),
+            )
+            data = self._build_ffi_safe_failure(event, handler_result, exc)
+        try:
+            accepted = _complete_step_event(str(event.event_id), data)
+        except Exception as exc:
+            self._submit_safe_failure(event, handler_result, exc)
+            return
+        if not accepted:
+            log_error(
+                "The host did not take the result of a step: nobody waits for it any more",
+                _log_fields(event),
+            )
+        elif result is not None:
+            self._publish(EventNames.STEP_COMPLETION_SENT, result)
+
+    def _build_result(
+        self, event: FfiStepEvent, handler_result: StepHandlerResult, execution_time_ms: int
+    ) -> StepExecutionResult:
+        step_uuid = UUID(event.step_uuid)
+        task_uuid = UUID(event.task_uuid)
+        correlation_id = UUID(event.correlation_id)
+        metadata = fitting_metadata(handler_result.metadata)
+        if handler_result.is_success:
+            return StepExecutionResult.success_result(
+                step_uuid=step_uuid,
+                task_uuid=task_uuid,
+                result=handler_result.result or {},
+                execution_time_ms=execution_time_ms,
+                worker_id=self._worker_id,
+                correlation_id=correlation_id,
+                metadata=metadata,
+            )
+        error = StepError(
+            error_type=handler_result.error_type or "unknown",
+            message=handler_result.error_message or "Unknown error",
+            retryable=handler_result.retryable,
+            metadata=handler_result.metadata,
+        )
+        # Orchestration reads here whether to try again.
+        metadata["retryable"] = handler_result.retryable
+        if handler_result.error_code is not None:
+            metadata.setdefault("error_code", handler_result.error_code)
+        return StepExecutionResult.failure_result(
+            step_uuid=step_uuid,
+            task_uuid=task_uuid,
+            error=error,
+            execution_time_ms=execution_time_ms,
+            worker_id=self._worker_id,
+            correlation_id=correlation_id,
+            metadata=metadata,
+        )
+
+    def _submit_safe_failure(
+        self, event: FfiStepEvent, handler_result: StepHandlerResult, error: Exception
+    ) -> None:
+        """Hand in that a result could not be handed in.
+
+        Raises:
+            RuntimeError: the host does not take this either.
+            Exception: what the host raises about this one too.
+        """
+        data = self._build_ffi_safe_failure(event, handler_result, error)
+        try:
+            accepted = _complete_step_event(str(event.event_id), data)
+        except Exception as second:
+            log_error(
+                f"Step {event.step_uuid} is orphaned: its result was refused ({error}), "
+                f"and so was the failure in its place ({second})",
+                _log_fields(event),
+            )
+            raise second from error
+        if not accepted:
+            raise RuntimeError(
+                f"Both primary and fallback FFI submissions rejected for event {event.event_id}. "
+                f"Step {event.step_uuid} is orphaned."
+            ) from error
+        log_warn(
+            f"The result of a step was refused, a failure was handed in: {error}",
+            _log_fields(event),
+        )
+
+    def _submit_checkpoint_yield(
+        self, event: FfiStepEvent, handler_result: StepHandlerResult
+    ) -> None:
+        given = handler_result.result or {}
+        data = {
+            "step_uuid": str(event.step_uuid),
+            "cursor": given.get("cursor"),
+            "items_processed": given.get("items_processed", 0),
+            "accumulated_results": given.get("accumulated_results"),
+        }
+        try:
+            accepted = _checkpoint_yield_step_event(str(event.event_id), data)
+        except Exception as exc:
+            log_error(
+                f"The checkpoint of a step was refused: {type(exc).__name__}: {exc}",
+                _log_fields(event),
+            )
+            raise
+        if accepted:
+            self._publish(EventNames.STEP_CHECKPOINT_YIELD, data)
+        else:
+            log_error("The host did not take the checkpoint of a step", _log_fields(event))
+
+    def _build_ffi_safe_failure(
+        self, event: FfiStepEvent, handler_result: StepHandlerResult, error: Exception
+    ) -> dict[str, Any]:
+        """Return a failure that can be handed in whatever the handler returned."""
+        text = str(error)
+        return {
+            "step_uuid": str(event.step_uuid),
+            "success": False,
+            "status": "error",
+            "result": {},
+            "metadata": {
+                "execution_time_ms": 0,
+                "retryable": False,
+                "completed_at": datetime.now(timezone.utc).isoformat(),
+                "worker_id": self._worker_id,
+                "custom": {
+                    "ffi_serialization_error": text[:_MAX_ERROR_TEXT],
+                    "original_success": str(handler_result.is_success),
+                },
+            },
+            "error": {
+                "error_type": "FFI_SERIALIZATION_ERROR",
+                "message": f"FFI serialization failed: {text}"[:_MAX_ERROR_TEXT],
+                "retryable": False,
+            },
+        }
+
+    def _publish(self, event_name: str, *args: Any) -> None:
+        """Tell listeners; what they raise does not change what became of the step."""
+        try:
+            self._event_bridge.publish(event_name, *args)
+        except Exception as exc:
+            log_warn(f"A listener of {event_name!r} failed: {type(exc).__name__}: {exc}")
+
+
+def _is_failure(exc: BaseException) -> bool:
+    if isinstance(exc, (Exception, SystemExit)):
+        return True
+    from asyncio import CancelledError
+
+    return isinstance(exc, CancelledError)
+
+
+def _section(payload: dict[str, Any], name: str) -> dict[str, Any]:
+    section = payload.get(name)
+    return section if isinstance(section, dict) else {}
+
+
+def _log_fields(event: FfiStepEvent) -> dict[str, Any]:
+    return {
+        "event_id": event.event_id,
+        "task_uuid": event.task_uuid,
+        "step_uuid": event.step_uuid,
+        "correlation_id": event.correlation_id,
+    }

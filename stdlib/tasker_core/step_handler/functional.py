@@ -1,0 +1,426 @@
+"""Decorators that make step handlers of functions.
+
+>>> from tasker_core.step_handler import depends_on, inputs, step_handler
+>>> @step_handler("total")
+... @depends_on(prices="load_prices")
+... @inputs("discount")
+... def total(prices, discount):
+...     return {"total": sum(prices) - (discount or 0)}
+>>> total([10, 5], 3)
+{'total': 12}
+>>> total._handler_class.handler_name
+'total'
+
+The function stays what it was; the handler class hangs on it as
+``_handler_class``. The metadata decorators may stand below or above the
+handler decorator.
+"""
+
+import inspect
+import traceback
+import weakref
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
+
+from pydantic import BaseModel
+
+from tasker_core.errors import PermanentError, RetryableError, TaskerError
+from tasker_core.step_handler.base import StepHandler
+from tasker_core.step_handler.mixins.api import APIMixin
+from tasker_core.step_handler.mixins.decision import DecisionMixin
+from tasker_core.types import (
+    DecisionPointOutcome,
+    DecisionType,
+    ErrorType,
+    StepContext,
+    StepHandlerResult,
+)
+
+__all__ = [
+    "BatchConfig",
+    "Decision",
+    "FunctionalHandler",
+    "HandlerDecorator",
+    "api_handler",
+    "batch_analyzer",
+    "batch_worker",
+    "decision_handler",
+    "depends_on",
+    "inputs",
+    "step_handler",
+]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+# Adds arguments that only one kind of handler passes.
+_Extras = Callable[[Any, StepContext], dict[str, Any]]
+# Turns what the function returned into the handler's result.
+_Wrap = Callable[[Any, Any], StepHandlerResult]
+
+
+@runtime_checkable
+class FunctionalHandler(Protocol):
+    """A function that a handler decorator has been applied to."""
+
+    _handler_class: type[StepHandler]
+    __name__: str
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function itself."""
+
+
+HandlerDecorator = Callable[[Callable[..., Any]], FunctionalHandler]
+"""A decorator that makes a handler of a function."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a decision handler returns."""
+
+    outcome: DecisionPointOutcome
+
+    @staticmethod
+    def route(steps: list[str], **routing_context: Any) -> "Decision":
+        """Return the decision to go on with ``steps``."""
+        return Decision(
+            DecisionPointOutcome.create_steps(steps, routing_context=routing_context or None)
+        )
+
+    @staticmethod
+    def skip(reason: str, **routing_context: Any) -> "Decision":
+        """Return the decision to create nothing, and why."""
+        return Decision(
+            DecisionPointOutcome.no_branches(reason, routing_context=routing_context or None)
+        )
+
+
+@dataclass
+class BatchConfig:
+    """What a batch analyzer returns: how much there is, and how to cut it."""
+
+    total_items: int
+    batch_size: int
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+def depends_on(**dependencies: str | tuple[str, Any]) -> Callable[[_Function], _Function]:
+    """Pass results of earlier steps: ``parameter="step"`` or ``("step", Model)``.
+
+    With a model, a result that is an object is validated into it. A step
+    without a result gives ``None``.
+    """
+
+    def decorate(fn: _Function) -> _Function:
+        steps = dict(getattr(fn, "_depends_on", {}))
+        models = dict(getattr(fn, "_dep_models", {}))
+        for parameter, dependency in dependencies.items():
+            models.pop(parameter, None)
+            if isinstance(dependency, tuple):
+                steps[parameter], models[parameter] = dependency
+            else:
+                steps[parameter] = dependency
+        _annotate(fn, _depends_on=steps, _dep_models=models)
+        return fn
+
+    return decorate
+
+
+def inputs(*keys: str | type[BaseModel]) -> Callable[[_Function], _Function]:
+    """Pass values of the task's input: each by its key, or all in one model.
+
+    ``inputs("a", "b")`` passes ``a`` and ``b`` (``None`` if missing);
+    ``inputs(Model)`` passes a ``Model`` as ``inputs``.
+    """
+
+    def decorate(fn: _Function) -> _Function:
+        if len(keys) == 1 and isinstance(keys[0], type):
+            _annotate(fn, _input_model=keys[0])
+        else:
+            _annotate(fn, _inputs=[*getattr(fn, "_inputs", []), *keys])
+        return fn
+
+    return decorate
+
+
+def step_handler(name: str, version: str = "1.0.0") -> HandlerDecorator:
+    """Make a step handler of a function that returns the step's data."""
+
+    def decorate(fn: Callable[..., Any]) -> FunctionalHandler:
+        return _attach(fn, _make_handler_class(fn, name, version, (StepHandler,)))
+
+    return decorate
+
+
+def decision_handler(name: str, version: str = "1.0.0") -> HandlerDecorator:
+    """Make a decision handler of a function that returns a :class:`Decision`."""
+
+    def wrap(handler: DecisionMixin, value: Any) -> StepHandlerResult:
+        if not isinstance(value, Decision):
+            return _wrap_result(value)
+        outcome = value.outcome
+        if outcome.decision_type is DecisionType.CREATE_STEPS:
+            return handler.decision_success_with_outcome(outcome)
+        return handler.skip_branches(
+            outcome.reason or "No branches", routing_context=outcome.routing_context
+        )
+
+    def decorate(fn: Callable[..., Any]) -> FunctionalHandler:
+        bases = (DecisionMixin, StepHandler)
+        return _attach(fn, _make_handler_class(fn, name, version, bases, wrap=wrap))
+
+    return decorate
+
+
+def batch_analyzer(name: str, worker_template: str, version: str = "1.0.0") -> HandlerDecorator:
+    """Make an analyzer of a function that returns a :class:`BatchConfig`.
+
+    ``worker_template`` names the template's step that processes one batch.
+    """
+    from tasker_core.batch_processing import Batchable
+
+    def wrap(handler: Batchable, value: Any) -> StepHandlerResult:
+        if not isinstance(value, BatchConfig):
+            return _wrap_result(value)
+        outcome = handler.create_batch_outcome(
+            value.total_items, value.batch_size, batch_metadata=value.metadata or {}
+        )
+        return handler.batch_analyzer_success(outcome, worker_template_name=worker_template)
+
+    def decorate(fn: Callable[..., Any]) -> FunctionalHandler:
+        bases = (Batchable, StepHandler)
+        return _attach(fn, _make_handler_class(fn, name, version, bases, wrap=wrap))
+
+    return decorate
+
+
+def batch_worker(name: str, version: str = "1.0.0") -> HandlerDecorator:
+    """Make a batch worker of a function that takes ``batch_context``."""
+    from tasker_core.batch_processing import Batchable
+
+    def extras(handler: Batchable, context: StepContext) -> dict[str, Any]:
+        return {"batch_context": handler.get_batch_context(context)}
+
+    def decorate(fn: Callable[..., Any]) -> FunctionalHandler:
+        bases = (Batchable, StepHandler)
+        return _attach(fn, _make_handler_class(fn, name, version, bases, extras=extras))
+
+    return decorate
+
+
+def api_handler(
+    name: str,
+    base_url: str,
+    version: str = "1.0.0",
+    timeout: float = 30.0,
+    default_headers: dict[str, str] | None = None,
+) -> HandlerDecorator:
+    """Make an API handler of a function that takes ``api``, the handler itself.
+
+    ``timeout`` is in seconds.
+    """
+    attributes = {
+        "base_url": base_url,
+        "default_timeout": timeout,
+        "default_headers": default_headers or {},
+    }
+
+    def extras(handler: APIMixin, context: StepContext) -> dict[str, Any]:
+        return {"api": handler}
+
+    def decorate(fn: Callable[..., Any]) -> FunctionalHandler:
+        bases = (APIMixin, StepHandler)
+        return _attach(
+            fn,
+            _make_handler_class(fn, name, version, bases, attributes=attributes, extras=extras),
+        )
+
+    return decorate
+
+
+def _annotate(fn: Callable[..., Any], **attributes: Any) -> None:
+    for name, value in attributes.items():
+        setattr(fn, name, value)
+
+
+def _attach(fn: Callable[..., Any], handler_class: type[StepHandler]) -> FunctionalHandler:
+    _annotate(fn, _handler_class=handler_class)
+    return cast(FunctionalHandler, fn)
+
+
+def _make_handler_class(
+    fn: Callable[..., Any],
+    name: str,
+    version: str,
+    bases: tuple[type, ...],
+    *,
+    attributes: dict[str, Any] | None = None,
+    extras: _Extras | None = None,
+    wrap: _Wrap | None = None,
+) -> type[StepHandler]:
+    """Return a handler class whose ``call`` calls ``fn``."""
+
+    def arguments(handler: Any, context: StepContext) -> dict[str, Any]:
+        # The attributes are read at each call so that metadata decorators
+        # work above the handler decorator too.
+        injected = _inject_args(
+            fn, context, getattr(fn, "_depends_on", {}), getattr(fn, "_inputs", [])
+        )
+        if extras is not None:
+            parameters = _parameters(fn)
+            for key, value in extras(handler, context).items():
+                injected[_spelling(key, parameters)] = value
+        return injected
+
+    def finish(handler: Any, value: Any) -> StepHandlerResult:
+        if wrap is None or isinstance(value, StepHandlerResult):
+            return _wrap_result(value)
+        return wrap(handler, value)
+
+    async def finish_later(handler: Any, value: Awaitable[Any]) -> StepHandlerResult:
+        try:
+            return finish(handler, await value)
+        except Exception as exc:
+            return _wrap_exception(exc)
+
+    def call(self: Any, context: StepContext) -> Any:
+        try:
+            value = fn(**arguments(self, context))
+            if _is_awaitable(value):
+                return finish_later(self, value)
+            return finish(self, value)
+        except Exception as exc:
+            return _wrap_exception(exc)
+
+    async def call_async(self: Any, context: StepContext) -> StepHandlerResult:
+        try:
+            return finish(self, await fn(**arguments(self, context)))
+        except Exception as exc:
+            return _wrap_exception(exc)
+
+    fn_name = getattr(fn, "__name__", name)
+    handler_class = type(
+        fn_name,
+        bases,
+        {
+            **(attributes or {}),
+            "__doc__": fn.__doc__,
+            "__module__": fn.__module__,
+            "__qualname__": getattr(fn, "__qualname__", fn_name),
+            "handler_name": name,
+            "handler_version": version,
+            "call": call_async if inspect.iscoroutinefunction(fn) else call,
+        },
+    )
+    return cast(type[StepHandler], handler_class)
+
+
+def _inject_args(
+    fn: Callable[..., Any],
+    context: StepContext,
+    dep_map: dict[str, str],
+    input_keys: list[str],
+) -> dict[str, Any]:
+    """Return the keyword arguments that ``fn`` is called with."""
+    parameters = _parameters(fn)
+    arguments: dict[str, Any] = {}
+    models = getattr(fn, "_dep_models", {})
+    for parameter, step_name in dep_map.items():
+        value = context.get_dependency_result(step_name)
+        if parameter in models and isinstance(value, dict):
+            value = models[parameter].model_validate(value)
+        arguments[_spelling(parameter, parameters)] = value
+    input_model = getattr(fn, "_input_model", None)
+    if input_model is not None:
+        arguments[_spelling("inputs", parameters)] = _build_inputs(input_model, context)
+    else:
+        for key in input_keys:
+            arguments[_spelling(key, parameters)] = context.get_input(key)
+    if "context" in parameters:
+        arguments["context"] = context
+    elif "_context" in parameters:
+        arguments["_context"] = context
+    return arguments
+
+
+def _build_inputs(model: type[BaseModel], context: StepContext) -> BaseModel:
+    """Return the task's input as a model.
+
+    A value that is missing is left to the field's default, if it has one,
+    and is ``None`` otherwise.
+    """
+    values: dict[str, Any] = {}
+    for name, info in model.model_fields.items():
+        alias = info.validation_alias if isinstance(info.validation_alias, str) else name
+        source = alias if name not in context.input_data else name
+        if source in context.input_data or info.is_required():
+            values[alias] = context.get_input(source)
+    return model(**values)
+
+
+# What a function takes does not change, and asking costs more than a step.
+_parameters_of: "weakref.WeakKeyDictionary[Callable[..., Any], frozenset[str]]" = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def _parameters(fn: Callable[..., Any]) -> frozenset[str]:
+    known = _parameters_of.get(fn)
+    if known is None:
+        try:
+            known = frozenset(inspect.signature(fn).parameters)
+        except (TypeError, ValueError):
+            known = frozenset()
+        _parameters_of[fn] = known
+    return known
+
+
+def _spelling(name: str, parameters: frozenset[str]) -> str:
+    """Return how the function spells a parameter: as it is, or as unused."""
+    if name not in parameters and f"_{name}" in parameters:
+        return f"_{name}"
+    return name
+
+
+def _is_awaitable(value: Any) -> bool:
+    # Nearly every handler returns one of these, and asking is not free.
+    if type(value) is dict or isinstance(value, StepHandlerResult):
+        return False
+    return inspect.isawaitable(value)
+
+
+def _wrap_result(value: Any) -> StepHandlerResult:
+    """Return the handler result of what a function has returned."""
+    if isinstance(value, StepHandlerResult):
+        return value
+    if isinstance(value, dict):
+        return StepHandlerResult.success(value)
+    if value is None:
+        return StepHandlerResult.success({})
+    if hasattr(value, "model_dump"):
+        value = value.model_dump(mode="json")
+        if isinstance(value, dict):
+            return StepHandlerResult.success(value)
+    return StepHandlerResult.success({"result": value})
+
+
+def _wrap_exception(exc: Exception) -> StepHandlerResult:
+    """Return the failure that an exception of a function stands for."""
+    if isinstance(exc, PermanentError):
+        return StepHandlerResult.failure(
+            str(exc), ErrorType.PERMANENT_ERROR, retryable=False, metadata=exc.metadata
+        )
+    if isinstance(exc, RetryableError):
+        return StepHandlerResult.failure(
+            str(exc), ErrorType.RETRYABLE_ERROR, retryable=True, metadata=exc.metadata
+        )
+    if isinstance(exc, TaskerError):
+        return StepHandlerResult.failure(
+            str(exc), retryable=bool(exc.retryable), metadata=exc.metadata
+        )
+    return StepHandlerResult.failure(
+        str(exc),
+        metadata={
+            "exception_type": type(exc).__name__,
+            "traceback": "".join(traceback.format_exception(exc)),
+        },
+    )

@@ -1,0 +1,59 @@
+"""Starting a worker, asking how it is, and writing log lines about it."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class BootstrapConfig(BaseModel):
+    """What a worker is started with."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    worker_id: str | None = None
+    namespace: str = "default"
+    config_path: str | None = None
+    log_level: str = Field(default="info", pattern="^(trace|debug|info|warn|error)$")
+
+
+class BootstrapResult(BaseModel):
+    """What became of starting a worker."""
+
+    success: bool
+    handle_id: str
+    worker_id: str
+    status: str
+    message: str | None = None
+    error_message: str | None = None
+
+
+class WorkerStatus(BaseModel):
+    """How the worker is; only ``running`` and ``error`` when there is none."""
+
+    running: bool
+    environment: str | None = None
+    worker_core_status: str | None = None
+    web_api_enabled: bool | None = None
+    supported_namespaces: list[str] | None = None
+    database_pool_size: int | None = None
+    database_pool_idle: int | None = None
+    error: str | None = None
+
+
+class StepHandlerCallResult(BaseModel):
+    """A step's result in its plainest form."""
+
+    success: bool
+    result: dict[str, Any] = Field(default_factory=dict)
+    error_message: str | None = None
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+class LogContext(BaseModel):
+    """Fields that a log line carries so that it can be found again."""
+
+    correlation_id: str | None = None
+    task_uuid: str | None = None
+    step_uuid: str | None = None
+    namespace: str | None = None
+    operation: str | None = None
