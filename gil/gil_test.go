@@ -51,6 +51,16 @@ func native(name string, payload []byte) ([]byte, error) {
 		return nil, fmt.Errorf("bad thing: %w", embed.ErrValue)
 	case "panic":
 		panic("on purpose")
+	case "spinning":
+		spinning <- struct{}{}
+		return nil, nil
+	case "go on?":
+		select {
+		case <-stop:
+			return nil, nil
+		default:
+			return []byte("yes"), nil
+		}
 	default:
 		return nil, nil
 	}

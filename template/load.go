@@ -137,3 +137,14 @@ func meantAsTemplate(root *node, data []byte) bool {
 	}
 	return root.field("steps") != nil || root.field("namespace_name") != nil
 }
+
+// Looks tells whether the file at path looks like a task template: for callers
+// that choose among files of other kinds.
+func Looks(path string) bool {
+	data, finding := readFile(path)
+	if finding != nil {
+		return false
+	}
+	root, _ := readDocument(path, data)
+	return meantAsTemplate(root, data)
+}

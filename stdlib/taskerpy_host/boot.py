@@ -90,6 +90,11 @@ def echo(data: bytes) -> bytes:
     return data
 
 
+def execute(source: bytes) -> None:
+    """Runs Python source as a module of its own would, for tests of the host."""
+    exec(compile(source, "<execute>", "exec"), {"__name__": "execute"})
+
+
 def flush_streams() -> None:
     """Emits unfinished lines."""
     from taskerpy_host import streams
