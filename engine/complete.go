@@ -45,8 +45,24 @@ func (w *writer) succeed(r *run, i int32, result dispatch.Result) {
 	s.row.Results, s.newResults, s.row.Duration = result.JSON, true, result.Duration
 	s.row.BackoffSeconds, s.row.NextRetryAt = -1, 0
 	w.moveStep(r, i, stepEnqueueForOrchestration, "")
-	w.moveStep(r, i, stepCompleted, "")
+	w.settleSuccess(r, i)
 	w.mark(r)
+}
+
+// settleSuccess finishes a step whose result is stored, and adds the steps
+// that it asks for. A decision or batchable step whose outcome cannot be
+// followed fails for good.
+func (w *writer) settleSuccess(r *run, i int32) {
+	s := &r.steps[i]
+	planned, err := w.expandStep(r, i, s.row.Results)
+	if err != nil {
+		s.row.Results, s.newResults = w.expansionFailure(r, i, s.row.Results, err), true
+		w.keepAttempt(s)
+		w.moveStep(r, i, stepFail, err.Error())
+		return
+	}
+	w.moveStep(r, i, stepCompleted, "")
+	w.grow(r, planned)
 }
 
 // failAttempt stores the result of a failed attempt and decides whether there
@@ -54,12 +70,19 @@ func (w *writer) succeed(r *run, i int32, result dispatch.Result) {
 func (w *writer) failAttempt(r *run, i int32, result []byte, took time.Duration) {
 	s := &r.steps[i]
 	s.row.Results, s.newResults, s.row.Duration = result, true, took
-	w.batch.attempts = append(w.batch.attempts, store.FailedAttempt{
-		StepID: s.row.ID, Attempt: s.row.Attempts, RecordedAt: w.batch.at, Duration: took, WorkerID: w.e.o.WorkerID, Results: result,
-	})
+	w.keepAttempt(s)
 	w.moveStep(r, i, stepEnqueueAsErrorForOrchestration, "")
 	w.settleFailure(r, i)
 	w.mark(r)
+}
+
+// keepAttempt keeps the result of a failed attempt, which the next one will
+// overwrite.
+func (w *writer) keepAttempt(s *step) {
+	w.batch.attempts = append(w.batch.attempts, store.FailedAttempt{
+		StepID: s.row.ID, Attempt: s.row.Attempts, RecordedAt: w.batch.at, Duration: s.row.Duration,
+		WorkerID: w.e.o.WorkerID, Results: s.row.Results,
+	})
 }
 
 // settleFailure decides what follows from the stored result of a failed

@@ -93,7 +93,8 @@ func (r *run) firstError() string {
 func (w *writer) dropDue(r *run) {
 	kept := r.due[:0]
 	for _, i := range r.due {
-		if s := &r.steps[i]; s.state == StepPending || s.state == StepWaitingForRetry {
+		s := &r.steps[i]
+		if s.state == StepPending && s.missing == 0 || s.state == StepWaitingForRetry {
 			kept = append(kept, i)
 		}
 	}

@@ -185,7 +185,7 @@ func (w *writer) recover(r *run) {
 		case StepInProgress:
 			w.loseAttempt(r, i, workerLost, "the process that ran this step ended before the step did", true)
 		case StepEnqueuedForOrchestration:
-			w.moveStep(r, i, stepCompleted, "")
+			w.settleSuccess(r, i)
 		default:
 			w.settleFailure(r, i)
 		}

@@ -20,6 +20,8 @@ type run struct {
 	named *namedTask
 	key   templateKey
 	steps []step
+	// positions finds steps by name; nil until somebody asks.
+	positions map[string]int32
 
 	context []byte // until the task is inserted
 	head    []byte // the part that all events of the task share
@@ -56,7 +58,7 @@ type step struct {
 	parents, children []int32
 	missing           int32 // parents that do not satisfy yet
 
-	dirty, newResults, newCheckpoint bool
+	dirty, newResults, newCheckpoint, newParents bool
 
 	visit uint32 // the last walk that came here
 }
@@ -84,10 +86,7 @@ func (r *run) definition(s *step) *stepDefinition {
 	if r.named.def == nil {
 		return nil
 	}
-	if s.row.TemplateStep != "" {
-		return r.named.def.steps[s.row.TemplateStep]
-	}
-	return r.named.def.steps[s.name]
+	return r.named.def.steps[s.templateName()]
 }
 
 // busy is how many steps are on their way to or from a handler.

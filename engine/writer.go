@@ -259,6 +259,9 @@ func (w *writer) writeRun(r *run) error {
 			if err == nil && s.newCheckpoint {
 				err = w.store.UpdateCheckpoint(&s.row)
 			}
+			if err == nil && s.newParents {
+				err = w.store.UpdateParents(&s.row)
+			}
 		}
 		if err != nil {
 			return err
@@ -297,7 +300,7 @@ func (w *writer) saved(r *run) {
 	r.saved, r.context = r.state, nil
 	for _, i := range r.dirtySteps {
 		s := &r.steps[i]
-		s.saved, s.dirty, s.newResults, s.newCheckpoint = s.state, false, false, false
+		s.saved, s.dirty, s.newResults, s.newCheckpoint, s.newParents = s.state, false, false, false, false
 	}
 	r.dirtySteps = r.dirtySteps[:0]
 	if len(r.history) > 0 {

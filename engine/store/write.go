@@ -17,7 +17,7 @@ type writeStatements struct {
 	insertNamespace, insertNamedTask, updateNamedTask, insertNamedStep *stmt
 	insertTask, insertContext, updateTask                              *stmt
 	insertStep, updateStep, updateStepResults, updateStepCheckpoint    *stmt
-	insertHistory, insertFailedAttempt                                 *stmt
+	updateStepParents, insertHistory, insertFailedAttempt              *stmt
 }
 
 func (w *writeStatements) prepare(c *conn) (err error) {
@@ -43,6 +43,7 @@ func (w *writeStatements) prepare(c *conn) (err error) {
 		{&w.updateStepResults, `UPDATE workflow_steps SET state = ?, attempts = ?, last_attempted_at = ?, backoff_request_seconds = ?, next_retry_at = ?,
 			last_failure_at = ?, processed_at = ?, duration_us = ?, updated_at = ?, results = ? WHERE id = ? AND state = ?`},
 		{&w.updateStepCheckpoint, `UPDATE workflow_steps SET checkpoint = ?, updated_at = ? WHERE id = ?`},
+		{&w.updateStepParents, `UPDATE workflow_steps SET parents = ?, updated_at = ? WHERE id = ?`},
 		{&w.insertHistory, `INSERT INTO history (id, at, changes) VALUES (?, ?, ?)`},
 		{&w.insertFailedAttempt, `INSERT INTO failed_attempts (step_id, attempt, recorded_at, duration_us, worker_id, results) VALUES (?, ?, ?, ?, ?, ?)`},
 	} {
@@ -139,6 +140,14 @@ func (s *Store) UpdateStep(p *Step, from string, withResults bool) error {
 func (s *Store) UpdateCheckpoint(p *Step) error {
 	if _, err := s.write.updateStepCheckpoint.exec(textOf(p.Checkpoint), int64(p.UpdatedAt), p.ID); err != nil {
 		return fmt.Errorf("update checkpoint of step %s: %w", p.UUID, err)
+	}
+	return nil
+}
+
+// UpdateParents writes which steps a step depends on.
+func (s *Store) UpdateParents(p *Step) error {
+	if _, err := s.write.updateStepParents.exec(textOf(p.Parents), int64(p.UpdatedAt), p.ID); err != nil {
+		return fmt.Errorf("update dependencies of step %s: %w", p.UUID, err)
 	}
 	return nil
 }
