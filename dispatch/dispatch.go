@@ -25,6 +25,11 @@ const (
 	horizon     = 20 * time.Millisecond
 	maxPrefetch = 256
 
+	// A handler past its step's timeout is interrupted. One that has not come
+	// back after yieldTime, because it is blocked outside of Python, loses its
+	// step, and its lane counts as stuck and is replaced.
+	yieldTime = 2 * time.Second
+
 	// claimRetry is how long to wait after a source failed to claim.
 	claimRetry = 100 * time.Millisecond
 )
@@ -37,6 +42,9 @@ type Call = func(event []byte, label *string) (answer []byte, err error)
 type Executor interface {
 	// Occupy runs loop on the executor's thread and returns when loop does.
 	Occupy(loop func(call Call))
+	// Interrupt asks the handler that is running to end, and does nothing
+	// between calls. Other goroutines call it.
+	Interrupt(ctx context.Context) error
 }
 
 // Metrics receives what a Dispatcher observes. Methods are called on lanes
@@ -58,8 +66,12 @@ type Options struct {
 	// Concurrency is the largest number of lanes; 0 means DefaultConcurrency.
 	Concurrency int
 	WorkerID    string
-	Metrics     Metrics      // nil observes nothing
-	Log         *slog.Logger // nil discards
+	// MaxStuck is how many lanes may be stuck in handlers that cannot be
+	// interrupted; 0 means Concurrency. With one more, Exhausted is called.
+	MaxStuck  int
+	Exhausted func()       // nil does nothing; called once, it must not block
+	Metrics   Metrics      // nil observes nothing
+	Log       *slog.Logger // nil discards
 }
 
 // Dispatcher takes steps from its source to lanes and results back. It never
@@ -77,15 +89,20 @@ type Dispatcher struct {
 	pacer   chan struct{}
 	typical atomic.Int64 // moving average of the time in a handler, ns; 0 unknown
 
+	lastLane int // the number of the lane made last
+	stuck    int // lanes that were given up and have not come back
+	timeouts uint64
+
 	stopClaim context.CancelFunc
 	wg        sync.WaitGroup
 }
 
 // lane is the dispatcher's view of one executor.
 type lane struct {
-	n     int
-	wake  chan struct{}
-	since atomic.Int64 // when it entered the handler it is in, unix ns; 0 outside
+	n        int
+	wake     chan struct{}
+	since    atomic.Int64 // when it entered the handler it is in, unix ns; 0 outside
+	executor Executor
 }
 
 // item is a queued step.
@@ -98,6 +115,12 @@ type item struct {
 func New(o Options) *Dispatcher {
 	if o.Concurrency <= 0 {
 		o.Concurrency = DefaultConcurrency
+	}
+	if o.MaxStuck <= 0 {
+		o.MaxStuck = o.Concurrency
+	}
+	if o.Exhausted == nil {
+		o.Exhausted = func() {}
 	}
 	if o.Metrics == nil {
 		o.Metrics = noMetrics{}
@@ -224,7 +247,8 @@ func (d *Dispatcher) wakeOne() bool {
 	if len(d.lanes) == d.Concurrency {
 		return false
 	}
-	l := &lane{n: len(d.lanes) + 1, wake: make(chan struct{}, 1)}
+	d.lastLane++
+	l := &lane{n: d.lastLane, wake: make(chan struct{}, 1)}
 	d.lanes = append(d.lanes, l)
 	d.wg.Add(1)
 	go d.run(l)
@@ -233,23 +257,28 @@ func (d *Dispatcher) wakeOne() bool {
 
 // run is a lane's life.
 func (d *Dispatcher) run(l *lane) {
-	defer d.wg.Done()
 	executor, err := d.NewExecutor(l.n)
 	if err != nil {
 		d.Log.Error("start lane", "lane", l.n, "error", err)
 		time.Sleep(claimRetry) // or the pacer would try two thousand times a second
 		d.dropLane(l)
+		d.wg.Done()
 		return
 	}
+	l.executor = executor
+	ours := true // whether the lane still belongs to the dispatcher
 	executor.Occupy(func(call Call) {
-		for {
+		for ours {
 			it, ok := d.next(l)
 			if !ok {
 				return
 			}
-			d.execute(l, call, it)
+			ours = d.execute(l, call, it)
 		}
 	})
+	if ours {
+		d.wg.Done()
+	}
 }
 
 // dropLane forgets a lane that could not be started. If it was the only one,
@@ -285,19 +314,36 @@ func (d *Dispatcher) next(l *lane) (item, bool) {
 	}
 }
 
-// execute runs one step on the calling lane.
-func (d *Dispatcher) execute(l *lane, call Call, it item) {
+// execute runs one step on the calling lane and tells whether the lane may go
+// on: not after it was given up.
+func (d *Dispatcher) execute(l *lane, call Call, it item) bool {
 	started := time.Now()
 	l.since.Store(started.UnixNano())
+	var limit *deadline
+	if it.step.Timeout > 0 {
+		limit = d.limit(l, it, started)
+	}
 	answer, err := call(it.step.Event, &it.step.Name)
 	l.since.Store(0)
 	took := time.Since(started)
+	switch limit.end() {
+	case givenUp:
+		d.comeBack(l, it, took)
+		return false
+	case expired:
+		d.finish(it, started, took, RetryableFailure, d.timedOut(it.step, took))
+	default:
+		outcome, result := d.interpret(it.step, answer, err, took)
+		d.finish(it, started, took, outcome, result)
+	}
+	return true
+}
 
-	result := Result{Started: started, Duration: took}
-	result.Outcome, result.JSON = d.interpret(it.step, answer, err, took)
+// finish hands a step's result back.
+func (d *Dispatcher) finish(it item, started time.Time, took time.Duration, outcome Outcome, result []byte) {
 	d.observe(took)
-	d.Metrics.StepDone(it.step, result.Outcome, started.Sub(it.queued), took)
-	d.Source.Complete(it.step, result)
+	d.Metrics.StepDone(it.step, outcome, started.Sub(it.queued), took)
+	d.Source.Complete(it.step, Result{Outcome: outcome, JSON: result, Started: started, Duration: took})
 
 	d.mu.Lock()
 	d.flying--
@@ -416,20 +462,25 @@ func (d *Dispatcher) end() {
 
 // Stats is a snapshot for metrics and hang reports.
 type Stats struct {
-	Queued  int           `json:"queued"`
-	Running int           `json:"running"`
-	Lanes   int           `json:"lanes"`
-	Idle    int           `json:"idle_lanes"`
-	Window  int           `json:"window"`     // how many steps may be claimed and unfinished
-	Typical time.Duration `json:"typical_ns"` // moving average of the time in a handler
-	Longest time.Duration `json:"longest_ns"` // how long the longest running step has been inside its handler
+	Queued   int           `json:"queued"`
+	Running  int           `json:"running"`
+	Lanes    int           `json:"lanes"`
+	Idle     int           `json:"idle_lanes"`
+	Stuck    int           `json:"stuck_lanes"` // given up, in a handler that does not come back
+	Window   int           `json:"window"`      // how many steps may be claimed and unfinished
+	Typical  time.Duration `json:"typical_ns"`  // moving average of the time in a handler
+	Timeouts uint64        `json:"timeouts"`    // steps that were ended by their timeout
+	Longest  time.Duration `json:"longest_ns"`  // how long the longest running step has been inside its handler
 }
 
 // Stats reports where the dispatcher stands.
 func (d *Dispatcher) Stats() Stats {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	s := Stats{Queued: d.queue.len(), Lanes: len(d.lanes), Idle: len(d.idle), Window: d.window(), Typical: time.Duration(d.typical.Load())}
+	s := Stats{
+		Queued: d.queue.len(), Lanes: len(d.lanes), Idle: len(d.idle), Stuck: d.stuck, Timeouts: d.timeouts,
+		Window: d.window(), Typical: time.Duration(d.typical.Load()),
+	}
 	now := time.Now().UnixNano()
 	for _, l := range d.lanes {
 		if since := l.since.Load(); since != 0 {

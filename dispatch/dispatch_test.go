@@ -33,7 +33,7 @@ func newSource() *source {
 func (s *source) submit(n int, body string) []*dispatch.Step {
 	steps := make([]*dispatch.Step, n)
 	for i := range steps {
-		steps[i] = &dispatch.Step{StepUUID: uuid.Must(uuid.NewV7()), Name: "step", Event: []byte(body)}
+		steps[i] = s.make(body)
 	}
 	s.mu.Lock()
 	s.waiting = append(s.waiting, steps...)
@@ -43,6 +43,10 @@ func (s *source) submit(n int, body string) []*dispatch.Step {
 	default:
 	}
 	return steps
+}
+
+func (s *source) make(event string) *dispatch.Step {
+	return &dispatch.Step{StepUUID: uuid.Must(uuid.NewV7()), Name: "step", Event: []byte(event)}
 }
 
 func (s *source) Claim(ctx context.Context, limit int) ([]*dispatch.Step, error) {
@@ -94,6 +98,8 @@ func (s *source) counts() (claimed, completed int) {
 type executor struct{ call dispatch.Call }
 
 func (e executor) Occupy(loop func(dispatch.Call)) { loop(e.call) }
+
+func (e executor) Interrupt(context.Context) error { return nil }
 
 // start runs a dispatcher whose lanes answer with call. Inside a synctest
 // bubble, time passes only while everything waits.

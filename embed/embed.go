@@ -47,7 +47,7 @@ type Config struct {
 // thread and holds the GIL when Initialize returns nil. The thread must be
 // locked to its goroutine. It may succeed once in a process.
 func Initialize(c Config) error {
-	if built, runs := C.GoString(C.tp_header_version()), RuntimeVersion(); minor(built) != minor(runs) {
+	if built, runs := HeaderVersion(), RuntimeVersion(); minor(built) != minor(runs) {
 		return fmt.Errorf("start Python: this taskerpy was built for Python %s but found libpython %s: %w", built, runs, ErrUnavailable)
 	}
 	dir, err := stdlib.Extract()
@@ -145,6 +145,10 @@ func RuntimeVersion() string {
 	return strings.TrimSuffix(v, "+")
 }
 
+// HeaderVersion is the version of the headers that this binary was built with,
+// like "3.12.1". It differs from RuntimeVersion when Python was updated since.
+func HeaderVersion() string { return strings.TrimSuffix(C.GoString(C.tp_header_version()), "+") }
+
 // minor reduces "3.12.1" to "3.12".
 func minor(version string) string {
 	parts := strings.SplitN(version, ".", 3)
@@ -206,6 +210,13 @@ func (t *Thread) Lookup(module, name string) (Func, error) {
 		return 0, fmt.Errorf("look up %s.%s: %w", module, name, t.exception())
 	}
 	return Func(fn), nil
+}
+
+// Interrupt raises the exception class that Lookup found in the call that
+// other is in; it does nothing between calls. It takes effect when that thread
+// next runs Python code, so not while it is blocked in C. t must be attached.
+func (t *Thread) Interrupt(other *Thread, exception Func) {
+	C.tp_interrupt(other.c, C.int(exception))
 }
 
 // Call runs fn with the bytes of in: attach, call, copy the answer out,

@@ -100,6 +100,7 @@ static tp_thread *wrap(PyThreadState *state)
     if (t) {
         memset(t, 0, sizeof *t);
         t->state = state;
+        t->ident = PyThread_get_thread_ident();
     }
     return t;
 }
@@ -174,15 +175,22 @@ static int take_exception(tp_thread *t)
 
 int tp_function(tp_thread *t, const char *module, const char *name)
 {
-    if (function_count == TP_MAX_FUNCTIONS) {
-        set_out(t, "function table full", 19);
-        return -1;
-    }
     PyObject *m = PyImport_ImportModule(module); /* new */
     PyObject *f = m ? PyObject_GetAttrString(m, name) : NULL; /* new, kept below */
     Py_XDECREF(m);
     if (!f) {
         take_exception(t);
+        return -1;
+    }
+    for (int i = 0; i < function_count; i++) {
+        if (functions[i] == f) {
+            Py_DECREF(f);
+            return i;
+        }
+    }
+    if (function_count == TP_MAX_FUNCTIONS) {
+        Py_DECREF(f);
+        set_out(t, "function table full", 19);
         return -1;
     }
     functions[function_count] = f;
@@ -192,6 +200,7 @@ int tp_function(tp_thread *t, const char *module, const char *name)
 int tp_call(tp_thread *t, int fn, const char *in, size_t n)
 {
     PyEval_RestoreThread(t->state);
+    t->in_call = 1;
     int status;
     PyObject *arg = PyBytes_FromStringAndSize(in, (Py_ssize_t)n); /* new */
     PyObject *result = arg ? PyObject_CallOneArg(functions[fn], arg) : NULL; /* new */
@@ -216,6 +225,16 @@ int tp_call(tp_thread *t, int fn, const char *in, size_t n)
         status = set_out(t, PyBytes_AS_STRING(result), (size_t)PyBytes_GET_SIZE(result));
     }
     Py_XDECREF(result);
+    /* An interrupt that came too late must not hit the next call. */
+    t->in_call = 0;
+    PyThreadState_SetAsyncExc(t->ident, NULL);
     t->state = PyEval_SaveThread();
     return status;
+}
+
+int tp_interrupt(tp_thread *t, int exception)
+{
+    if (!t->in_call)
+        return 0;
+    return PyThreadState_SetAsyncExc(t->ident, functions[exception]) == 1;
 }

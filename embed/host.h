@@ -34,6 +34,8 @@ typedef struct tp_config {
 
 typedef struct tp_thread {
     void *state;              /* PyThreadState, kept for the thread's life */
+    unsigned long ident;      /* as threading.get_ident() tells it */
+    int in_call;              /* guarded by the GIL: 1 while tp_call runs Python */
     char *out;                /* result of the last call */
     size_t out_len, out_cap;
 } tp_thread;
@@ -67,6 +69,12 @@ int tp_function(tp_thread *t, const char *module, const char *name);
 /* Attaches, calls function fn with bytes, copies the resulting bytes into
  * t->out, detaches. One of the codes above. The calling thread must be t's. */
 int tp_call(tp_thread *t, int fn, const char *in, size_t n);
+
+/* Raises the exception that tp_function keeps under the number exception in
+ * the call that t, another thread, is in; does nothing between calls. It takes
+ * effect when that thread next runs Python code. The calling thread is
+ * attached. Returns whether there was a call. */
+int tp_interrupt(tp_thread *t, int exception);
 
 /* Blocks made by this layer and not freed yet; equal to a test's start when nothing leaked. */
 int64_t tp_live_blocks(void);

@@ -25,8 +25,9 @@ type Python struct {
 // FindPython chooses the Python environment: choice (--python: a virtualenv's
 // folder or a python executable), else $VIRTUAL_ENV, else a .venv in one of
 // the folders beside (those of the handlers, then the working directory), else
-// the Python this binary was built for. An environment of another minor version is
-// refused, one of another patch version warned about.
+// the Python this binary was built for, in the virtualenv installed with the
+// binary if there is one. An environment of another minor version is refused,
+// one of another patch version warned about.
 func FindPython(ctx context.Context, choice string, beside []string) (Python, error) {
 	if choice != "" {
 		info, err := os.Stat(choice)
@@ -48,7 +49,27 @@ func FindPython(ctx context.Context, choice string, beside []string) (Python, er
 			return virtualenv(venv, venv)
 		}
 	}
+	if dir := installed(); dir != "" {
+		return virtualenv(dir, "installed with taskerpy")
+	}
 	return Python{Executable: BuiltFor(), Version: RuntimeVersion(), Origin: "the Python taskerpy was built for"}, nil
+}
+
+// installed is the virtualenv that `make install` puts beside the binary,
+// PREFIX/lib/taskerpy/venv for PREFIX/bin/taskerpy; "" if there is none.
+func installed() string {
+	exe, err := os.Executable()
+	if err == nil {
+		exe, err = filepath.EvalSymlinks(exe)
+	}
+	if err != nil {
+		return ""
+	}
+	dir := filepath.Join(filepath.Dir(exe), "..", "lib", "taskerpy", "venv")
+	if _, err := os.Stat(filepath.Join(dir, "pyvenv.cfg")); err != nil {
+		return ""
+	}
+	return dir
 }
 
 // virtualenv reads the pyvenv.cfg of dir.

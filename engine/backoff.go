@@ -57,7 +57,11 @@ func (b backoff) delay(n int) time.Duration {
 	default:
 		factor = math.Pow(2, float64(n-1))
 	}
-	// Compared as floats, because the product may not fit a Duration.
+	// Compared as floats, because the product may not fit a Duration. The factor
+	// may be infinite.
+	if b.base == 0 {
+		return 0
+	}
 	if float64(b.base)*factor >= float64(b.limit) {
 		return b.limit
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -16,6 +17,9 @@ import (
 	"github.com/tasker-systems/taskerpy/dispatch"
 	"github.com/tasker-systems/taskerpy/template"
 )
+
+// memory is the path of a database that needs no file.
+const memory = ":memory:"
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
@@ -53,6 +57,17 @@ func open(t testing.TB, o Options, yaml ...string) *Engine {
 		require.NoError(t, e.Register(t.Context(), parse(t, y)))
 	}
 	return e
+}
+
+// dag writes a template of steps given as "name" or "name: parent parent".
+func dag(name string, steps ...string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "name: %s\nnamespace_name: tests\nversion: 1.0.0\nsteps:\n", name)
+	for _, s := range steps {
+		step, parents, _ := strings.Cut(s, ":")
+		fmt.Fprintf(&b, "  - {name: %s, handler: {callable: h}, dependencies: [%s]}\n", step, strings.Join(strings.Fields(parents), ", "))
+	}
+	return b.String()
 }
 
 func asked(name string, n int) TaskRequest {
@@ -132,6 +147,72 @@ func await(t testing.TB, e *Engine, id uuid.UUID) Task {
 	return task
 }
 
+// event is what a test looks at in the event of a step.
+type event struct {
+	EventID  uuid.UUID `json:"event_id"`
+	Sequence struct {
+		Step struct {
+			Name            string          `json:"name"`
+			Attempts        int             `json:"attempts"`
+			MaxAttempts     int             `json:"max_attempts"`
+			LastAttemptedAt *string         `json:"last_attempted_at"`
+			Inputs          json.RawMessage `json:"inputs"`
+			Results         json.RawMessage `json:"results"`
+			Checkpoint      json.RawMessage `json:"checkpoint"`
+		} `json:"workflow_step"`
+		Dependencies map[string]json.RawMessage `json:"dependency_results"`
+		Definition   struct {
+			Name    string `json:"name"`
+			Handler struct {
+				Callable       string          `json:"callable"`
+				Initialization json.RawMessage `json:"initialization"`
+			} `json:"handler"`
+		} `json:"step_definition"`
+	} `json:"task_sequence_step"`
+}
+
+func eventOf(t testing.TB, s *dispatch.Step) event {
+	t.Helper()
+	var e event
+	require.NoError(t, json.Unmarshal(s.Event, &e))
+	return e
+}
+
+// takeAll claims n steps, in as many calls as it takes.
+func takeAll(t testing.TB, e *Engine, n int) map[string]*dispatch.Step {
+	t.Helper()
+	all := map[string]*dispatch.Step{}
+	for len(all) < n {
+		steps, err := e.Claim(t.Context(), n-len(all))
+		require.NoError(t, err)
+		for _, s := range steps {
+			require.NotContains(t, all, s.Name, "handed out twice")
+			all[s.Name] = s
+		}
+	}
+	return all
+}
+
+// settle waits until everything handed to the engine so far is durable.
+func settle(t testing.TB, e *Engine) {
+	t.Helper()
+	require.NoError(t, e.Register(t.Context()))
+}
+
+// stepOf is a step of a task by name.
+func stepOf(t testing.TB, e *Engine, task uuid.UUID, name string) Step {
+	t.Helper()
+	steps, err := e.Steps(t.Context(), task)
+	require.NoError(t, err)
+	for _, s := range steps {
+		if s.Name == name {
+			return s
+		}
+	}
+	require.Fail(t, "no such step", name)
+	return Step{}
+}
+
 // states gives the state of each step by name.
 func states(t testing.TB, e *Engine, id uuid.UUID) map[string]string {
 	t.Helper()
@@ -142,19 +223,4 @@ func states(t testing.TB, e *Engine, id uuid.UUID) map[string]string {
 		all[s.Name] = s.CurrentState
 	}
 	return all
-}
-
-func TestALinearTaskRunsItsStepsInOrder(t *testing.T) {
-	e := open(t, Options{}, linear)
-	var order []string
-	work(t, e, func(s *dispatch.Step) (dispatch.Outcome, any) {
-		order = append(order, s.Name)
-		return dispatch.Success, len(order)
-	})
-	task := await(t, e, submit(t, e, asked("linear", 1)))
-	require.Equal(t, "complete", task.Status)
-	require.Equal(t, "all_complete", task.ExecutionStatus)
-	require.InDelta(t, 100.0, task.CompletionPercentage, 0)
-	require.NotNil(t, task.CompletedAt)
-	require.Equal(t, []string{"one", "two", "three", "four"}, order)
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/gofrs/uuid/v5"
 )
@@ -37,6 +39,9 @@ func readContext(raw json.RawMessage) (taskContext, error) {
 	if compact.Len() == 0 || compact.Bytes()[0] != '{' {
 		return taskContext{}, fmt.Errorf("%w: context must be a JSON object, as in {\"order_id\": 7}", ErrInvalid)
 	}
+	if !isUnicode(compact.Bytes()) {
+		return taskContext{}, fmt.Errorf("%w: context has text that is not Unicode: bytes that are no UTF-8, or half of a surrogate pair", ErrInvalid)
+	}
 	if compact.Len() > maxContextBytes {
 		return taskContext{}, fmt.Errorf("%w: context has %d bytes, at most %d are allowed; put large data elsewhere and pass its place",
 			ErrInvalid, compact.Len(), maxContextBytes)
@@ -52,6 +57,43 @@ func readContext(raw json.RawMessage) (taskContext, error) {
 		return taskContext{}, fmt.Errorf("%w: context%s: %w", ErrInvalid, strings.Join(w.path, ""), err)
 	}
 	return taskContext{compact: compact.Bytes(), canonical: w.out}, nil
+}
+
+// isUnicode tells whether all text in valid JSON is Unicode. The decoders of
+// the handler side refuse anything else.
+func isUnicode(compact []byte) bool {
+	if !utf8.Valid(compact) {
+		return false
+	}
+	for b := compact; ; {
+		i := bytes.IndexByte(b, '\\')
+		if i < 0 {
+			return true
+		}
+		r := unescape(b[i:])
+		switch {
+		case r < 0:
+			b = b[i+2:] // no \u
+		case !utf16.IsSurrogate(r):
+			b = b[i+6:]
+		case utf16.DecodeRune(r, unescape(b[i+6:])) == utf8.RuneError:
+			return false
+		default:
+			b = b[i+12:]
+		}
+	}
+}
+
+// unescape reads the \uXXXX that b begins with, -1 when it begins otherwise.
+func unescape(b []byte) rune {
+	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
+		return -1
+	}
+	n, err := strconv.ParseUint(string(b[2:6]), 16, 16)
+	if err != nil {
+		return -1
+	}
+	return rune(n)
 }
 
 // canonicalWriter writes a decoded value such that equal values give equal

@@ -17,27 +17,9 @@ import (
 // Task returns a task with the readiness records of its steps. The error is
 // ErrNotFound or ErrClosed.
 func (e *Engine) Task(ctx context.Context, id uuid.UUID) (Task, error) {
-	t, _, err := e.readTask(ctx, id)
-	if err != nil {
-		return Task{}, fmt.Errorf("read task %s: %w", id, err)
-	}
-	return t, nil
-}
-
-// read is store.Read while the engine is open.
-func (e *Engine) read(ctx context.Context, f func(*store.Reader) error) error {
-	e.reads.RLock()
-	defer e.reads.RUnlock()
-	if e.fileClosed {
-		return ErrClosed
-	}
-	return e.store.Read(ctx, f)
-}
-
-// readTask also tells whether nothing will happen to the task by itself.
-func (e *Engine) readTask(ctx context.Context, id uuid.UUID) (t Task, settled bool, err error) {
+	var t Task
 	now := store.At(time.Now())
-	err = e.read(ctx, func(r *store.Reader) error {
+	err := e.read(ctx, func(r *store.Reader) error {
 		row, ok, err := r.Task(ctx, id)
 		if err != nil {
 			return err
@@ -57,11 +39,22 @@ func (e *Engine) readTask(ctx context.Context, id uuid.UUID) (t Task, settled bo
 		for i := range v {
 			t.Steps = append(t.Steps, v[i].readiness(id))
 		}
-		state, _ := ParseTaskState(row.State)
-		settled = state.Terminal() || state == TaskBlockedByFailures && v.count(StepState.busy) == 0
 		return nil
 	})
-	return t, settled, err
+	if err != nil {
+		return Task{}, fmt.Errorf("read task %s: %w", id, err)
+	}
+	return t, nil
+}
+
+// read is store.Read while the engine is open.
+func (e *Engine) read(ctx context.Context, f func(*store.Reader) error) error {
+	e.reads.RLock()
+	defer e.reads.RUnlock()
+	if e.fileClosed {
+		return ErrClosed
+	}
+	return e.store.Read(ctx, f)
 }
 
 // The words that the list of tasks knows besides the task states.

@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	"github.com/gofrs/uuid/v5"
+
+	"github.com/tasker-systems/taskerpy/engine/store"
 )
 
 // Wait returns the task once it is in a terminal state, or in
@@ -19,12 +21,12 @@ func (e *Engine) Wait(ctx context.Context, task uuid.UUID) (Task, error) {
 		return Task{}, fmt.Errorf("wait for task %s: %w", task, ErrClosed)
 	}
 	defer e.waits.remove(task, w)
-	t, settled, err := e.readTask(ctx, task)
+	settled, err := e.settled(ctx, task)
 	if err != nil {
 		return Task{}, fmt.Errorf("wait for task %s: %w", task, err)
 	}
 	if settled {
-		return t, nil
+		return e.Task(ctx, task)
 	}
 	select {
 	case <-w.done:
@@ -35,6 +37,31 @@ func (e *Engine) Wait(ctx context.Context, task uuid.UUID) (Task, error) {
 		return Task{}, fmt.Errorf("wait for task %s: %w", task, ErrClosed)
 	}
 	return e.Task(ctx, task)
+}
+
+// settled tells whether nothing will happen to a task by itself any more.
+func (e *Engine) settled(ctx context.Context, task uuid.UUID) (settled bool, err error) {
+	err = e.read(ctx, func(r *store.Reader) error {
+		id, name, ok, err := r.TaskState(ctx, task)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return ErrNotFound
+		}
+		state, _ := ParseTaskState(name)
+		if settled = state.Terminal(); settled || state != TaskBlockedByFailures {
+			return nil
+		}
+		steps, err := r.Steps(ctx, id)
+		if err != nil {
+			return err
+		}
+		v, err := viewSteps(steps, 0)
+		settled = err == nil && v.count(StepState.busy) == 0
+		return err
+	})
+	return settled, err
 }
 
 // waits are the calls of Wait, by task.

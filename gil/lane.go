@@ -1,6 +1,7 @@
 package gil
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"slices"
@@ -121,6 +122,16 @@ func (l *Lane) Call(fn embed.Func, in []byte, label *string) ([]byte, error) {
 	l.enteredAt.Store(0)
 	l.calls.Add(1)
 	return out, err
+}
+
+// Interrupt raises the exception class that Runtime.Lookup found in the call
+// that the lane is in; it does nothing between calls. It waits for the GIL, and
+// returns ctx.Err() when ctx ends first. Any goroutine may call it until Close.
+func (l *Lane) Interrupt(ctx context.Context, exception embed.Func) error {
+	return l.runtime.onOwner(ctx, func(a *Attached) error {
+		a.thread.Interrupt(l.thread, exception)
+		return nil
+	})
 }
 
 // Attached runs f with the GIL held. Only within Run.

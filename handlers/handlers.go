@@ -63,7 +63,7 @@ type Host struct {
 	runtime *gil.Runtime
 	first   *gil.Lane // imports the modules and is the first to run handlers
 
-	load, resolve, runStep embed.Func
+	load, resolve, runStep, timeout embed.Func
 
 	mu    sync.Mutex
 	lanes []*gil.Lane
@@ -96,6 +96,7 @@ func (h *Host) prepare(l *gil.Lane, workerID string) error {
 			{&h.runStep, "taskerpy_host.lane", "run_step"},
 			{&h.load, "taskerpy_host.loader", "load"},
 			{&h.resolve, "taskerpy_host.loader", "resolve"},
+			{&h.timeout, "taskerpy_host.context", "StepTimeout"},
 		} {
 			fn, err := a.Lookup(f.module, f.name)
 			if err != nil {
@@ -190,7 +191,7 @@ func suggestion(want string, have []string) string {
 // the one that imported the modules.
 func (h *Host) NewExecutor(n int) (*Executor, error) {
 	if n == 1 {
-		return &Executor{h.first, h.runStep}, nil
+		return &Executor{h.first, h.runStep, h.timeout}, nil
 	}
 	l, err := h.runtime.NewLane(fmt.Sprintf("lane-%d", n))
 	if err != nil {
@@ -199,7 +200,7 @@ func (h *Host) NewExecutor(n int) (*Executor, error) {
 	h.mu.Lock()
 	h.lanes = append(h.lanes, l)
 	h.mu.Unlock()
-	return &Executor{l, h.runStep}, nil
+	return &Executor{l, h.runStep, h.timeout}, nil
 }
 
 // Close ends the lanes, which must be unoccupied.
@@ -214,9 +215,12 @@ func (h *Host) Close() {
 
 // Executor is a lane that runs steps; see dispatch.Executor.
 type Executor struct {
-	lane *gil.Lane
-	run  embed.Func
+	lane         *gil.Lane
+	run, timeout embed.Func
 }
+
+// Interrupt raises StepTimeout in the handler that the lane is in.
+func (e *Executor) Interrupt(ctx context.Context) error { return e.lane.Interrupt(ctx, e.timeout) }
 
 // Occupy runs loop on the lane; call runs one event through its handler.
 func (e *Executor) Occupy(loop func(call func(event []byte, label *string) ([]byte, error))) {

@@ -147,11 +147,12 @@ func TestAMissingFileIsAProblem(t *testing.T) {
 }
 
 // check loads source and tells the messages about one step's handler.
+// check loads source as a module named after the test and matches one step.
 func check(t *testing.T, source string, handler template.Handler) []template.Finding {
 	t.Helper()
 	h := host(t)
-	dir := project(t, "p_check", map[string]string{"check_handlers.py": source})
-	loaded, err := h.Load(filepath.Join(dir, "check_handlers.py"))
+	dir := project(t, "p_check", map[string]string{t.Name() + ".py": source})
+	loaded, err := h.Load(filepath.Join(dir, t.Name()+".py"))
 	require.NoError(t, err)
 	require.Empty(t, loaded.Problems)
 	tpl := &template.Template{Name: "t", Namespace: "n", Version: "1.0.0", Steps: []template.Step{{
@@ -168,7 +169,7 @@ func TestACallableIsFoundByItsRegisteredName(t *testing.T) {
 
 func TestACallableIsFoundByModuleAndClass(t *testing.T) {
 	require.Empty(t, check(t, "from tasker_core import StepHandler\n\nclass ByClass(StepHandler):\n    def call(self, context):\n        return self.success({})\n",
-		template.Handler{Callable: "check_handlers.ByClass"}))
+		template.Handler{Callable: t.Name() + ".ByClass"}))
 }
 
 func TestACallableIsFoundWithItsMethod(t *testing.T) {

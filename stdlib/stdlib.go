@@ -20,7 +20,8 @@ import (
 // Patterns instead of folders: a folder pattern leaves out files that begin
 // with an underscore and takes __pycache__ along.
 //
-//go:embed tasker_core/*.py tasker_core/py.typed tasker_core/*/*.py
+//go:embed tasker_core/*.py tasker_core/*.pyi tasker_core/py.typed
+//go:embed tasker_core/*/*.py tasker_core/*/*/*.py
 //go:embed taskerpy_host/*.py
 var sources embed.FS
 

@@ -135,7 +135,7 @@ def main() -> None:
     write(
         out / "env",
         f"export PYTHON={shlex.quote(str(base_executable()))}\n"
-        f"export PKG_CONFIG_PATH={shlex.quote(str(out))}\"${{PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}}\"\n"
+        f'export PKG_CONFIG_PATH={shlex.quote(str(out))}"${{PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}}"\n'
         "export CGO_ENABLED=1\n"
         f"export CGO_CFLAGS='-O2 -g -DTASKERPY_PYTHON_KEY_{key}'\n",
     )

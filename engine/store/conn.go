@@ -62,6 +62,16 @@ func (c *conn) script(sql string) error {
 	return err
 }
 
+// run runs one statement without arguments or rows, prepared the first time.
+func (c *conn) run(sql string) error {
+	s, err := c.prepare(sql)
+	if err != nil {
+		return err
+	}
+	_, err = s.exec()
+	return err
+}
+
 // prepare returns the statement for sql, preparing it the first time.
 func (c *conn) prepare(sql string) (*stmt, error) {
 	if s, ok := c.stmts[sql]; ok {
@@ -106,10 +116,12 @@ func (s *stmt) exec(args ...driver.Value) (int64, error) {
 	return r.RowsAffected()
 }
 
-// query calls f with each row; the row is valid only during the call.
+// query calls f with each row; the row is valid only during the call. The
+// driver is given no context that can end, since it would start a goroutine
+// for each query; ctx is looked at between rows.
 func (s *stmt) query(ctx context.Context, f func(row) error, args ...driver.Value) (err error) {
 	s.bind(args)
-	rows, err := s.s.QueryContext(ctx, s.args)
+	rows, err := s.s.QueryContext(context.Background(), s.args)
 	if err != nil {
 		return err
 	}
@@ -119,6 +131,9 @@ func (s *stmt) query(ctx context.Context, f func(row) error, args ...driver.Valu
 		if err := rows.Next(r); err == io.EOF {
 			return nil
 		} else if err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
 			return err
 		}
 		if err := f(r); err != nil {

@@ -109,6 +109,18 @@ func (r *Reader) Task(ctx context.Context, id uuid.UUID) (t FullTask, ok bool, e
 	return t, ok, nil
 }
 
+// TaskState returns a task's id and state; ok is false when there is none.
+func (r *Reader) TaskState(ctx context.Context, task uuid.UUID) (id int64, state string, ok bool, err error) {
+	err = r.query(ctx, `SELECT id, state FROM tasks WHERE uuid = ?`, func(c row) error {
+		id, state, ok = c.int(0), c.text(1), true
+		return nil
+	}, task[:])
+	if err != nil {
+		return 0, "", false, fmt.Errorf("read state of task %s: %w", task, err)
+	}
+	return id, state, ok, nil
+}
+
 // OpenTasks returns, oldest first, the tasks that are in no terminal state,
 // without those in state resting that have no step in one of the states busy.
 func (r *Reader) OpenTasks(ctx context.Context, resting string, busy []string) ([]FullTask, error) {

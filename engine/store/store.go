@@ -194,10 +194,10 @@ func (s *Store) Read(ctx context.Context, f func(*Reader) error) (err error) {
 		}
 		r = &Reader{c: c}
 	}
-	if err := r.c.script("BEGIN"); err != nil {
+	if err := r.c.run("BEGIN"); err != nil {
 		return fmt.Errorf("read %s: %w", s.path, err)
 	}
-	defer func() { err = errors.Join(err, r.c.script("COMMIT")) }()
+	defer func() { err = errors.Join(err, r.c.run("COMMIT")) }()
 	return f(r)
 }
 

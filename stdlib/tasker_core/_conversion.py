@@ -14,9 +14,7 @@ _CHUNK = 10**_DIGITS_AT_ONCE
 _SMALL_BITS = 13_000
 
 _HYPHENATED = "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
-_UUID = re.compile(
-    rf"{_HYPHENATED}|urn:uuid:{_HYPHENATED}|\{{{_HYPHENATED}\}}|[0-9a-fA-F]{{32}}"
-)
+_UUID = re.compile(rf"{_HYPHENATED}|urn:uuid:{_HYPHENATED}|\{{{_HYPHENATED}\}}|[0-9a-fA-F]{{32}}")
 
 
 class InconvertibleError(ValueError):
@@ -74,6 +72,14 @@ def uuid_text(text: str) -> str:
         raise ValueError(f"{text!r} is not a UUID")
     digits = text.removeprefix("urn:uuid:").strip("{}").replace("-", "").lower()
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def text_of(value: Any) -> str:
+    """Return ``str(value)``, or what is wrong with it: log lines must not fail."""
+    try:
+        return str(value)
+    except Exception as exc:
+        return f"<{type(value).__name__}: str() raised {type(exc).__name__}>"
 
 
 def _write(value: Any, out: Callable[[str], None]) -> None:

@@ -5,14 +5,18 @@ naming the field that is not what it must be. Unknown keys are let pass.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
+import time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from math import ceil
 from typing import Any, NamedTuple
 
 from tasker_core._conversion import uuid_text
 
+_last_second = (-1, "")
 _NIL_UUID = "00000000-0000-0000-0000-000000000000"
+# What a wait must stay below to be stored as an unsigned 32-bit number.
+_MAX_SECONDS = 2**32 - 1
 _BACKOFF_TYPES = ("ServerRequested", "RateLimit", "ServiceUnavailable", "Custom")
 _TIMESTAMP = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.\d+)?([Zz]|[+-]\d\d:\d\d)?"
@@ -46,19 +50,33 @@ def completion(data: dict[str, Any]) -> dict[str, Any]:
         orchestration = _orchestration(orchestration)
 
     success: bool = data.get("success", False)
-    metadata = _stored_metadata(data, given)
-    trace = metadata["custom"].get("traceback")
-    if isinstance(trace, str) and error is not None:
-        del metadata["custom"]["traceback"]
+    elapsed: Any = data.get("execution_time_ms")
+    worker_id = data.get("worker_id")
+    metadata = stored_metadata(
+        given,
+        execution_time_ms=elapsed if _is_signed_64(elapsed) else 0,
+        worker_id=worker_id if isinstance(worker_id, str) else None,
+    )
+    stored_error = None
+    if error is not None:
+        if metadata["error_type"] is None:
+            metadata["error_type"] = error.get("error_type")
+        trace = metadata["custom"].get("traceback")
+        if isinstance(trace, str):
+            del metadata["custom"]["traceback"]
+        stored_error = _completion_error(error, trace)
     if orchestration is None and not success and metadata["retryable"]:
-        orchestration = _requested_wait(given, error)
+        places = [given, given.get("custom"), given.get("context")]
+        if error is not None:
+            places += [error.get("metadata"), error.get("context")]
+        orchestration = requested_wait(places)
     return {
         "step_uuid": uuid_text(data["step_uuid"]) if "step_uuid" in data else _NIL_UUID,
         "success": success,
         "result": data.get("result"),
         "status": data.get("status") or ("completed" if success else "failed"),
         "metadata": metadata,
-        "error": None if error is None else _stored_error(error, trace),
+        "error": stored_error,
         "orchestration_metadata": orchestration,
     }
 
@@ -105,50 +123,127 @@ def fitting_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return fitting
 
 
-def _stored_metadata(data: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    elapsed = data.get("execution_time_ms")
-    worker_id = data.get("worker_id")
-    unknown = {key: value for key, value in given.items() if key not in _METADATA}
+def stored_metadata(
+    given: Mapping[str, Any], *, execution_time_ms: int, worker_id: str | None
+) -> dict[str, Any]:
+    """Return the ten entries of a stored result's metadata, and ``custom``.
+
+    What ``given`` says wins over the arguments; an entry that is unknown, or
+    of a type that cannot be stored under its name, is kept in ``custom``.
+    """
+    stored: dict[str, Any] = {
+        "execution_time_ms": execution_time_ms,
+        "handler_version": None,
+        "retryable": False,
+        "completed_at": None,
+        "worker_id": worker_id,
+        "worker_hostname": None,
+        "started_at": None,
+        "custom": {},
+        "error_code": None,
+        "error_type": None,
+        "context": {},
+    }
+    custom: dict[str, Any] = {}
+    for key, value in given.items():
+        field = _METADATA.get(key)
+        if field is None or not _fits(field, value):
+            custom[key] = value
+        elif value is not None:
+            stored[key] = value
+    if custom:
+        stored["custom"] = {**custom, **stored["custom"]}
+    if stored["completed_at"] is None:
+        stored["completed_at"] = now_text()
+    return stored
+
+
+def stored_error(
+    message: str,
+    error_type: str | None,
+    retryable: bool,
+    context: Mapping[str, Any],
+    backtrace: list[str] | None = None,
+    status_code: Any = None,
+) -> dict[str, Any]:
+    """Return the error of a stored result.
+
+    A ``traceback`` in ``context`` becomes the backtrace, and its
+    ``status_code`` the error's, unless they are given.
+    """
+    details = dict(context)
+    trace = details.get("traceback")
+    if isinstance(trace, str):
+        del details["traceback"]
+        if backtrace is None:
+            backtrace = trace.splitlines()
+    if status_code is None:
+        status_code = details.get("status_code")
     return {
-        "execution_time_ms": given.get(
-            "execution_time_ms", elapsed if _is_int(elapsed) else 0
-        ),
-        "handler_version": given.get("handler_version"),
-        "retryable": given.get("retryable", False),
-        "completed_at": given.get("completed_at") or datetime.now(timezone.utc).isoformat(),
-        "worker_id": given.get("worker_id") or (worker_id if isinstance(worker_id, str) else None),
-        "worker_hostname": given.get("worker_hostname"),
-        "started_at": given.get("started_at"),
-        "custom": {**unknown, **given.get("custom", {})},
-        "error_code": given.get("error_code"),
-        "error_type": given.get("error_type"),
-        "context": given.get("context", {}),
+        "message": message,
+        "error_type": error_type,
+        "backtrace": backtrace,
+        "retryable": retryable,
+        "status_code": status_code if _is_status_code(status_code) else None,
+        "context": details,
     }
 
 
-def _stored_error(error: dict[str, Any], trace: Any) -> dict[str, Any]:
+def requested_wait(places: Iterable[Any]) -> dict[str, Any] | None:
+    """Return what asks orchestration to wait as long as the handler wants.
+
+    ``places`` are dicts that may say it, in seconds, as ``retry_after_seconds``
+    or ``retry_after``. Orchestration reads whole seconds only, so parts of a
+    second are rounded up.
+    """
+    for place in places:
+        for key in ("retry_after_seconds", "retry_after"):
+            seconds = place.get(key) if isinstance(place, dict) else None
+            if (
+                isinstance(seconds, (int, float))
+                and not isinstance(seconds, bool)
+                and 0 <= seconds < _MAX_SECONDS
+            ):
+                whole = ceil(seconds)
+                return {
+                    "headers": {"retry-after": str(whole)},
+                    "error_context": None,
+                    "backoff_hint": {
+                        "backoff_type": "ServerRequested",
+                        "delay_seconds": whole,
+                        "context": None,
+                    },
+                    "custom": {},
+                }
+    return None
+
+
+def now_text() -> str:
+    """Return the time as results are stamped with it: RFC 3339, UTC, microseconds."""
+    # Most results fall into a second that was written out before.
+    global _last_second
+    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    known, text = _last_second
+    if known != seconds:
+        text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+        _last_second = (seconds, text)
+    return f"{text}.{nanoseconds // 1000:06d}Z"
+
+
+def _completion_error(error: dict[str, Any], trace: Any) -> dict[str, Any]:
     backtrace = error.get("backtrace")
-    stack = error.get("stack_trace")
-    for text in (stack, trace):
+    for text in (error.get("stack_trace"), trace):
         if backtrace is None and isinstance(text, str):
             backtrace = text.splitlines()
     metadata = error.get("metadata")
-    context = {**metadata, **error.get("context", {})} if isinstance(metadata, dict) else (
-        error.get("context", {})
+    return stored_error(
+        error["message"],
+        error.get("error_type"),
+        error["retryable"],
+        {**(metadata if isinstance(metadata, dict) else {}), **error.get("context", {})},
+        backtrace=backtrace,
+        status_code=error.get("status_code"),
     )
-    if isinstance(context.get("traceback"), str) and backtrace is not None:
-        context = {key: value for key, value in context.items() if key != "traceback"}
-    stored: dict[str, Any] = {
-        "message": error["message"],
-        "error_type": error.get("error_type"),
-        "backtrace": backtrace,
-        "retryable": error["retryable"],
-        "context": context,
-    }
-    status_code = error.get("status_code", context.get("status_code"))
-    if _is_status_code(status_code):
-        stored["status_code"] = status_code
-    return stored
 
 
 def _orchestration(given: dict[str, Any]) -> dict[str, Any]:
@@ -167,31 +262,6 @@ def _orchestration(given: dict[str, Any]) -> dict[str, Any]:
         "backoff_hint": hint,
         "custom": given["custom"],
     }
-
-
-def _requested_wait(
-    metadata: dict[str, Any], error: dict[str, Any] | None
-) -> dict[str, Any] | None:
-    """Return what asks orchestration to wait as long as the handler wants."""
-    places: list[Any] = [metadata, metadata.get("custom"), metadata.get("context")]
-    if error is not None:
-        places += [error.get("metadata"), error.get("context")]
-    for place in places:
-        for key in ("retry_after_seconds", "retry_after"):
-            seconds = place.get(key) if isinstance(place, dict) else None
-            if isinstance(seconds, (int, float)) and 0 < seconds < 2**32 and seconds is not True:
-                whole = ceil(seconds)
-                return {
-                    "headers": {"retry-after": str(whole)},
-                    "error_context": None,
-                    "backoff_hint": {
-                        "backoff_type": "ServerRequested",
-                        "delay_seconds": whole,
-                        "context": None,
-                    },
-                    "custom": {},
-                }
-    return None
 
 
 def _check(data: dict[str, Any], fields: dict[str, _Field], where: str) -> None:
@@ -309,9 +379,7 @@ _METADATA = {
     "completed_at": _Field("an RFC 3339 timestamp with zone", _is_zoned_timestamp),
     "worker_id": _Field("a str or None", _is_text, null=True),
     "worker_hostname": _Field("a str or None", _is_text, null=True),
-    "started_at": _Field(
-        "an RFC 3339 timestamp with zone or None", _is_zoned_timestamp, null=True
-    ),
+    "started_at": _Field("an RFC 3339 timestamp with zone or None", _is_zoned_timestamp, null=True),
     "custom": _Field("a dict", _is_object),
     "error_code": _Field("a str or None", _is_text, null=True),
     "error_type": _Field("a str or None", _is_text, null=True),

@@ -14,9 +14,10 @@ type, ``ValueError`` for a wrong value, ``RuntimeError`` for what the host says.
 
 import json as _json
 import os as _os
+import sys as _sys
 from typing import Any as _Any
 
-from tasker_core import _conversion, _payloads
+from tasker_core import _conversion, _payloads, _rest
 
 try:
     import _taskerpy
@@ -214,25 +215,28 @@ def get_worker_config() -> dict[str, _Any]:
 def client_create_task(request: dict[str, _Any]) -> dict[str, _Any]:
     """Create a task and return it."""
     _expect("request", request, dict)
-    arguments = _convert(
-        lambda: {"request": _payloads.task_request(request)}, "Invalid task request"
+    body = _convert(
+        lambda: _rest.complete_request(_payloads.task_request(request)), "Invalid task request"
     )
-    return _enter_dict("client_create_task", arguments)
+    return _api().create_task(body)
 
 
 def client_get_task(task_uuid: str) -> dict[str, _Any]:
     """Return a task."""
-    return _enter_dict("client_get_task", _one_uuid(task_uuid))
+    task = _one_uuid(task_uuid)
+    return _api().get_task(task)
 
 
 def client_cancel_task(task_uuid: str) -> dict[str, _Any]:
     """Cancel a task."""
-    return _enter_dict("client_cancel_task", _one_uuid(task_uuid))
+    task = _one_uuid(task_uuid)
+    return _api().cancel_task(task)
 
 
 def client_list_task_steps(task_uuid: str) -> list[dict[str, _Any]]:
     """Return the steps of a task."""
-    return _enter_list("client_list_task_steps", _one_uuid(task_uuid))
+    task = _one_uuid(task_uuid)
+    return _api().list_task_steps(task)
 
 
 def client_list_tasks(
@@ -241,35 +245,29 @@ def client_list_tasks(
     """Return a page of tasks."""
     for name, number in (("limit", limit), ("offset", offset)):
         _expect(name, number, int)
-        if not -(2**31) <= number < 2**31:
-            raise ValueError(f"{name} must be a 32-bit integer, not {number}")
+        if not 0 <= number < 2**31:
+            raise ValueError(f"{name} must be between 0 and {2**31 - 1}, not {number}")
     for name, text in (("namespace", namespace), ("status", status)):
         if text is not None:
             _expect(name, text, str)
-    return _enter_dict(
-        "client_list_tasks",
-        {
-            "limit": int(limit),
-            "offset": int(offset),
-            "namespace": namespace,
-            "status": status,
-        },
-    )
+    return _api().list_tasks(int(limit), int(offset), namespace, status)
 
 
 def client_get_step(task_uuid: str, step_uuid: str) -> dict[str, _Any]:
     """Return one step of a task."""
-    return _enter_dict("client_get_step", _two_uuids(task_uuid, step_uuid))
+    task, step = _two_uuids(task_uuid, step_uuid)
+    return _api().get_step(task, step)
 
 
 def client_get_step_audit_history(task_uuid: str, step_uuid: str) -> list[dict[str, _Any]]:
     """Return the recorded executions of a step."""
-    return _enter_list("client_get_step_audit_history", _two_uuids(task_uuid, step_uuid))
+    task, step = _two_uuids(task_uuid, step_uuid)
+    return _api().get_step_audit_history(task, step)
 
 
 def client_health_check() -> dict[str, _Any]:
     """Return whether the orchestration API answers."""
-    return _enter_dict("client_health_check")
+    return _api().health_check()
 
 
 def _enter(name: str, arguments: dict[str, _Any] | bytes | None = None) -> _Any:
@@ -297,9 +295,9 @@ def _enter_dict_or_none(name: str) -> dict[str, _Any] | None:
     return answer
 
 
-def _enter_list(name: str, arguments: bytes | dict[str, _Any]) -> list[dict[str, _Any]]:
-    answer: list[dict[str, _Any]] = _enter(name, arguments)
-    return answer
+def _api() -> _rest.Api:
+    """Return the orchestration API; the host knows its address if nobody has set one."""
+    return _rest.Api(_rest.Endpoint.configured(lambda: _enter("client_endpoint")))
 
 
 def _log(level: str, message: str, fields: dict[str, _Any] | None) -> None:
@@ -309,10 +307,10 @@ def _log(level: str, message: str, fields: dict[str, _Any] | None) -> None:
         _expect("fields", fields, dict)
         for key, value in fields.items():
             _expect("a key of fields", key, str)
-            texts[key] = _text(value)
+            texts[key] = _conversion.text_of(value)
     if _taskerpy is not None and _os.getpid() == _OWNER_PID:
         # ASCII, so that text which is not valid Unicode is carried too.
-        record = _json.dumps({"message": message, "fields": texts}).encode("ascii")
+        record = _json.dumps({"message": message, "fields": texts, **_labels()}).encode("ascii")
         try:
             _taskerpy.call(f"log_{level}", record)
             return
@@ -323,19 +321,18 @@ def _log(level: str, message: str, fields: dict[str, _Any] | None) -> None:
     _log_without_host(level, message, texts)
 
 
+def _labels() -> dict[str, str]:
+    """Return which step writes the line, if one does."""
+    context = _sys.modules.get("taskerpy_host.context")
+    step = None if context is None else context.current_step.get()
+    return {} if step is None else step.labels()
+
+
 def _log_without_host(level: str, message: str, fields: dict[str, str]) -> None:
     import logging
 
     line = " ".join([message, *(f"{key}={value}" for key, value in fields.items())])
     logging.getLogger("tasker_core").log(_LOG_LEVELS[level], "%s", line)
-
-
-def _text(value: _Any) -> str:
-    try:
-        return str(value)
-    except Exception as exc:
-        # A log line must not fail because of what it tells about.
-        return f"<{type(value).__name__}: str() raised {type(exc).__name__}>"
 
 
 def _expect(name: str, value: _Any, kind: type) -> None:
@@ -350,18 +347,15 @@ def _uuid(text: str, problem: str) -> str:
         raise ValueError(f"{problem}: {exc}") from None
 
 
-def _one_uuid(task_uuid: str) -> dict[str, _Any]:
+def _one_uuid(task_uuid: str) -> str:
     _expect("task_uuid", task_uuid, str)
-    return {"task_uuid": _uuid(task_uuid, "Invalid UUID")}
+    return _uuid(task_uuid, "Invalid UUID")
 
 
-def _two_uuids(task_uuid: str, step_uuid: str) -> dict[str, _Any]:
+def _two_uuids(task_uuid: str, step_uuid: str) -> tuple[str, str]:
     _expect("task_uuid", task_uuid, str)
     _expect("step_uuid", step_uuid, str)
-    return {
-        "task_uuid": _uuid(task_uuid, "Invalid task UUID"),
-        "step_uuid": _uuid(step_uuid, "Invalid step UUID"),
-    }
+    return _uuid(task_uuid, "Invalid task UUID"), _uuid(step_uuid, "Invalid step UUID")
 
 
 def _convert(build: _Any, problem: str) -> bytes:

@@ -3,12 +3,9 @@
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tasker_core.logging import log_warn
-
-if TYPE_CHECKING:
-    from pyee.base import EventEmitter
 
 __all__ = ["EventBridge", "EventNames"]
 

@@ -34,7 +34,7 @@ class HandlerRegistry:
     >>> registry = HandlerRegistry()
     >>> registry.register("ping", Ping)
     >>> registry.resolve("ping")
-    <Ping(name='ping', version='1.0.0')>
+    Ping(name='ping', version='1.0.0')
     """
 
     _instance: "HandlerRegistry | None" = None
@@ -171,10 +171,7 @@ class HandlerRegistry:
     def _scan_module_for_handlers(self, module: Any, base: type) -> int:
         count = 0
         for attribute in dir(module):
-            candidate = getattr(module, attribute, None)
-            if not isinstance(candidate, type) and callable(candidate):
-                # A decorated function carries its class.
-                candidate = getattr(candidate, "_handler_class", None)
+            candidate = _handler_class_of(module, attribute)
             if not _is_subclass(candidate, base) or candidate is base:
                 continue
             handler_name = getattr(candidate, "handler_name", None)
@@ -300,6 +297,19 @@ class HandlerRegistry:
             )
             return None
         return found if _is_subclass(found, StepHandler) else None
+
+
+def _handler_class_of(module: Any, attribute: str) -> Any:
+    """Return what an attribute is or, if it is a decorated function, carries."""
+    try:
+        value = getattr(module, attribute)
+        if not isinstance(value, type) and callable(value):
+            return getattr(value, "_handler_class", None)
+        return value
+    except Exception as exc:
+        # Modules hold proxies that complain when they are looked at too early.
+        log_debug(f"{attribute!r} of {module!r} is left out: {type(exc).__name__}: {exc}")
+        return None
 
 
 def _is_subclass(candidate: Any, base: type) -> bool:

@@ -6,6 +6,7 @@ too, and no call of these functions raises.
 
 from typing import Any
 
+from tasker_core._conversion import text_of
 from tasker_core._tasker_core import log_debug as _log_debug
 from tasker_core._tasker_core import log_error as _log_error
 from tasker_core._tasker_core import log_info as _log_info
@@ -50,4 +51,4 @@ def _normalize_fields(fields: Fields) -> dict[str, str] | None:
         return None
     if isinstance(fields, LogContext):
         return {key: str(value) for key, value in fields if value is not None}
-    return {key: str(value) for key, value in fields.items()}
+    return {key: text_of(value) for key, value in fields.items()}

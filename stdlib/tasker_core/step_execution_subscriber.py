@@ -1,16 +1,23 @@
 """From a step event to the handler, and the handler's result back to the host."""
 
 import inspect
-import threading
 import time
-import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from contextvars import copy_context
 from datetime import datetime, timezone
 from typing import Any
 from uuid import UUID
 
+from tasker_core._execution import (
+    awaited,
+    failure_of,
+    find_handler,
+    has_running_loop,
+    in_other_thread,
+    is_failure,
+    name_of,
+    not_found,
+)
 from tasker_core._payloads import fitting_metadata
 from tasker_core._tasker_core import (
     checkpoint_yield_step_event as _checkpoint_yield_step_event,
@@ -19,7 +26,6 @@ from tasker_core._tasker_core import complete_step_event as _complete_step_event
 from tasker_core.event_bridge import EventBridge, EventNames
 from tasker_core.handler import HandlerRegistry
 from tasker_core.logging import log_error, log_warn
-from tasker_core.registry import HandlerDefinition, ResolverNotFoundError
 from tasker_core.step_handler.functional import _wrap_result
 from tasker_core.types import (
     FfiStepEvent,
@@ -97,7 +103,7 @@ class StepExecutionSubscriber:
         started = time.monotonic()
         try:
             name = self._get_handler_name(event)
-            handler = self._resolve_handler(event, name)
+            handler = find_handler(self._registry, _handler_section(event), name)
             if handler is None:
                 result = self._create_handler_not_found_result(name)
             else:
@@ -105,22 +111,21 @@ class StepExecutionSubscriber:
         except BaseException as exc:
             # A handler that exits or is cancelled must not take the polling
             # thread with it; an interrupt of the whole program must.
-            if not _is_failure(exc):
+            if not is_failure(exc):
                 raise
-            log_error(
-                f"Step failed: {type(exc).__name__}: {exc}",
-                {**_log_fields(event), "error_type": type(exc).__name__},
-            )
             result = self._create_error_result(exc)
+            log_error(
+                f"Step failed: {result.error_type}: {result.error_message}",
+                {**_log_fields(event), "error_type": result.error_type},
+            )
             self._publish(EventNames.HANDLER_ERROR, event, exc)
         elapsed_ms = int((time.monotonic() - started) * 1000)
         self._submit_result(event, result, elapsed_ms)
 
     def _get_handler_name(self, event: FfiStepEvent) -> str:
         payload = event.task_sequence_step
-        handler = _section(_section(payload, "step_definition"), "handler")
         name = (
-            handler.get("callable")
+            _handler_section(event).get("callable")
             or _section(payload, "workflow_step").get("template_step_name")
             or _section(payload, "step_template").get("handler_class")
         )
@@ -129,37 +134,8 @@ class StepExecutionSubscriber:
         log_warn("The event of a step names no handler", _log_fields(event))
         return _UNKNOWN_HANDLER
 
-    def _resolve_handler(self, event: FfiStepEvent, name: str) -> Any:
-        """Return the handler of a step, or ``None``.
-
-        A method or resolver that the template names but that does not exist
-        is passed over: templates made for functions name methods that only
-        classes have.
-        """
-        given = _section(_section(event.task_sequence_step, "step_definition"), "handler")
-        definition = HandlerDefinition.from_dict(given)
-        definition.callable = name
-        dispatches = definition.uses_method_dispatch() or definition.has_resolver_hint()
-        if not dispatches:
-            return self._registry.resolve(definition if definition.initialization else name)
-        try:
-            handler = self._registry.resolve(definition)
-        except ResolverNotFoundError:
-            handler = None
-        if handler is not None:
-            return handler
-        plain = HandlerDefinition(name, initialization=definition.initialization)
-        handler = self._registry.resolve(plain if plain.initialization else name)
-        if handler is not None:
-            log_warn(
-                f"Handler {name!r} is called plainly: method {definition.handler_method!r} or "
-                f"resolver {definition.resolver!r} of its template cannot be used",
-                _log_fields(event),
-            )
-        return handler
-
     def _execute_handler(self, event: FfiStepEvent, handler: Any) -> StepHandlerResult:
-        context = StepContext.from_ffi_event(event, handler.name)
+        context = StepContext.from_ffi_event(event, name_of(handler))
         call = handler.call
         if inspect.iscoroutinefunction(call):
             result = self._run_async_handler(call, context)
@@ -176,57 +152,20 @@ class StepExecutionSubscriber:
         """Run a coroutine to its end, whether or not this thread has a loop."""
         import asyncio
 
-        async def run() -> Any:
-            return await call(context)
+        def run() -> Any:
+            return asyncio.run(awaited(call(context)))
 
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return asyncio.run(run())
-
-        outcome: list[Any] = []
-        failure: list[BaseException] = []
-
-        def run_in_thread() -> None:
-            try:
-                outcome.append(asyncio.run(run()))
-            except BaseException as exc:
-                failure.append(exc)
-
-        thread = threading.Thread(
-            target=copy_context().run, args=(run_in_thread,), name="tasker-async-handler"
-        )
-        thread.start()
-        thread.join()
-        if failure:
-            raise failure[0]
-        return outcome[0]
+        return in_other_thread(run) if has_running_loop() else run()
 
     def _create_handler_not_found_result(self, handler_name: str) -> StepHandlerResult:
-        return StepHandlerResult.failure(
-            f"Handler not found: {handler_name}",
-            error_type="handler_not_found",
-            retryable=False,
-        )
+        return not_found(handler_name)
 
     def _create_error_result(self, exc: BaseException) -> StepHandlerResult:
         """Return the failure that an exception stands for.
 
         It is retryable unless the exception itself says otherwise.
         """
-        retryable = getattr(exc, "retryable", True)
-        metadata = getattr(exc, "metadata", None)
-        error_code = getattr(exc, "error_code", None)
-        return StepHandlerResult.failure(
-            str(exc),
-            error_type=type(exc).__name__,
-            retryable=retryable if isinstance(retryable, bool) else True,
-            metadata={
-                **(metadata if isinstance(metadata, dict) else {}),
-                "traceback": "".join(traceback.format_exception(exc)),
-            },
-            error_code=error_code if isinstance(error_code, str) else None,
-        )
+        return failure_of(exc)
 
     def _submit_result(
         self, event: FfiStepEvent, handler_result: StepHandlerResult, execution_time_ms: int
@@ -381,12 +320,8 @@ class StepExecutionSubscriber:
             log_warn(f"A listener of {event_name!r} failed: {type(exc).__name__}: {exc}")
 
 
-def _is_failure(exc: BaseException) -> bool:
-    if isinstance(exc, (Exception, SystemExit)):
-        return True
-    from asyncio import CancelledError
-
-    return isinstance(exc, CancelledError)
+def _handler_section(event: FfiStepEvent) -> dict[str, Any]:
+    return _section(_section(event.task_sequence_step, "step_definition"), "handler")
 
 
 def _section(payload: dict[str, Any], name: str) -> dict[str, Any]:

@@ -124,6 +124,6 @@ def shutdown(_: bytes) -> bytes:
     alive = [
         t.name
         for t in threading.enumerate()
-        if t is not threading.main_thread() and not isinstance(t, threading._DummyThread)  # type: ignore[attr-defined]
+        if t is not threading.main_thread() and not isinstance(t, threading._DummyThread)
     ]
     return json.dumps(alive).encode()

@@ -6,18 +6,24 @@ that is stored (engine-semantics §6.1) or, for a checkpoint, its four fields.
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 import logging
 import time
-import traceback
-from collections.abc import Awaitable
-from datetime import datetime, timezone
+from collections.abc import Awaitable, Callable
+from contextvars import copy_context
+from inspect import isawaitable
 from typing import Any
 
 from pydantic_core import from_json, to_json
+from tasker_core._execution import (
+    Registry,
+    failure_of,
+    find_handler,
+    is_failure,
+    name_of,
+    not_found,
+)
+from tasker_core._payloads import now_text, requested_wait, stored_error, stored_metadata
 from tasker_core.handler import HandlerRegistry
-from tasker_core.registry import HandlerDefinition, ResolverNotFoundError
 from tasker_core.step_handler.functional import _wrap_result
 from tasker_core.types import StepContext, StepHandlerResult
 
@@ -30,128 +36,103 @@ RETRYABLE = b"R"
 PERMANENT = b"F"
 CHECKPOINT = b"Y"
 
-# Keys of a stored result's metadata, with what their values may be; anything
-# else that a handler puts there is kept under "custom".
-_TEXT = (str, type(None))
-_TYPED = {
-    "handler_version": _TEXT,
-    "completed_at": _TEXT,
-    "worker_id": _TEXT,
-    "worker_hostname": _TEXT,
-    "started_at": _TEXT,
-    "error_code": _TEXT,
-    "error_type": _TEXT,
-    "context": dict,
-    "custom": dict,
-}
-_DIRECTIVES = ("decision_point_outcome", "batch_processing_outcome")
-_MAX_TEXT = 500
+_MAX_ERROR_TEXT = 500
 
 _log = logging.getLogger("taskerpy.lane")
+
+
+def _plain_tail(worker_id: str) -> bytes:
+    """The end of a result's metadata if the handler gave none; it never changes."""
+    metadata = stored_metadata({}, execution_time_ms=0, worker_id=worker_id)
+    for key in ("execution_time_ms", "handler_version", "retryable", "completed_at"):
+        del metadata[key]
+    return b"," + to_json(metadata)[1:]
+
+
 _worker_id = "taskerpy"
+_plain_metadata_tail = _plain_tail(_worker_id)
+_run_to_end: Callable[[Awaitable[Any]], Any] | None = None
 
 
 def start(worker_id: bytes) -> None:
     """Takes the name of this worker for results, and warms up what the first step needs."""
-    global _worker_id
+    global _worker_id, _plain_metadata_tail
     _worker_id = worker_id.decode()
+    _plain_metadata_tail = _plain_tail(_worker_id)
+    for model in (StepContext, StepHandlerResult):
+        model.model_rebuild()
     HandlerRegistry.instance(skip_bootstrap=True)
 
 
 def run_step(data: bytes) -> bytes:
     """Runs one step's handler. It raises nothing but a defect of the host."""
+    return run(data, HandlerRegistry._instance or HandlerRegistry.instance())
+
+
+def run(data: bytes, registry: Registry) -> bytes:
+    """Runs one step with a handler of ``registry``.
+
+    The step runs in a context of its own: what it sets in context variables
+    is gone when the next one starts.
+    """
     started = time.perf_counter_ns()
     event = from_json(data)
+    return copy_context().run(_run, event, registry, started)
+
+
+def _run(event: dict[str, Any], registry: Registry, started: int) -> bytes:
     payload = event["task_sequence_step"]
-    step = payload["workflow_step"]
     info = StepInfo(
-        step["name"], event["task_uuid"], event["correlation_id"], event["event_id"]
+        payload["workflow_step"]["name"],
+        event["task_uuid"],
+        event["correlation_id"],
+        event["event_id"],
     )
-    token = current_step.set(info)
+    current_step.set(info)
     try:
         try:
-            result = _execute(event, payload)
-        except KeyboardInterrupt:
-            raise
+            result = _execute(event, payload, registry)
         except BaseException as error:  # SystemExit and cancellation are failures of the step too
-            result = error_result(error)
-        milliseconds = (time.perf_counter_ns() - started) // 1_000_000
-        return _encode(event["step_uuid"], result, milliseconds)
+            if not is_failure(error):
+                raise
+            result = failure_of(_without_host_frames(error))
+        return _encode(event["step_uuid"], result, (time.perf_counter_ns() - started) // 1_000_000)
     finally:
         streams.finish_step(info)
-        current_step.reset(token)
 
 
-def _execute(event: dict[str, Any], payload: dict[str, Any]) -> StepHandlerResult:
+def _execute(
+    event: dict[str, Any], payload: dict[str, Any], registry: Registry
+) -> StepHandlerResult:
     spec = payload["step_definition"]["handler"]
-    callable_name = (
-        spec.get("callable") or payload["workflow_step"].get("template_step_name") or "unknown_handler"
-    )
-    handler = resolve(spec, str(callable_name))
+    name = spec.get("callable") or payload["workflow_step"].get("template_step_name")
+    name = str(name or "unknown_handler")
+    handler = find_handler(registry, spec, name)
     if handler is None:
-        return StepHandlerResult.failure(
-            f"Handler not found: {callable_name}", error_type="handler_not_found", retryable=False
-        )
-    context = StepContext._from_trusted_payload(event, payload, handler.name)
-    result = handler.call(context)
-    if type(result) is StepHandlerResult:
-        return result
-    if inspect.isawaitable(result):
-        result = asyncio.run(_await(result))
-    return result if isinstance(result, StepHandlerResult) else _wrap_result(result)
+        return not_found(name)
+    result = handler.call(StepContext._from_trusted_payload(event, payload, name_of(handler)))
+    if type(result) is not StepHandlerResult and isawaitable(result):
+        result = _wait_for(result)
+    return _wrap_result(result)
 
 
-async def _await(awaitable: Awaitable[Any]) -> Any:
-    return await awaitable
+def _wait_for(awaitable: Awaitable[Any]) -> Any:
+    # Not every worker has handlers that are coroutines, and asyncio takes
+    # long to import.
+    global _run_to_end
+    if _run_to_end is None:
+        from taskerpy_host.loops import run_to_end
+
+        _run_to_end = run_to_end
+    return _run_to_end(awaitable)
 
 
-def resolve(spec: dict[str, Any], callable_name: str) -> Any:
-    """Gives the handler that a step's definition names, or None.
-
-    A plain name is resolved as such. A method, a resolver or initialization
-    goes through the whole definition; if the method does not exist or the
-    resolver is unknown the plain handler is taken, as the reference would
-    (python-api-core §15.2).
-    """
-    registry = HandlerRegistry.instance()
-    method = spec.get("method")
-    dispatched = bool(method) and method != "call"
-    hint = spec.get("resolver")
-    if not dispatched and not hint and not spec.get("initialization"):
-        return registry.resolve(callable_name)
-    try:
-        handler = registry.resolve(HandlerDefinition.from_dict(spec))
-    except ResolverNotFoundError:
-        handler = None
-    if handler is None and (dispatched or hint):
-        handler = registry.resolve(callable_name)
-        if handler is not None:
-            wanted = f"method {method!r}" if dispatched else f"resolver {hint!r}"
-            _log.warning("%s: %s not found, running the plain handler", callable_name, wanted)
-    return handler
-
-
-def error_result(error: BaseException) -> StepHandlerResult:
-    """The failure that an exception from a handler becomes.
-
-    Retryable, unless the exception says otherwise by its own ``retryable``
-    attribute, as those of ``tasker_core.errors`` do.
-    """
-    retryable = getattr(error, "retryable", True)
-    metadata = getattr(error, "metadata", None)
-    code = getattr(error, "error_code", None)
-    return StepHandlerResult.failure(
-        str(error) or type(error).__name__,
-        error_type=type(error).__name__,
-        retryable=retryable if isinstance(retryable, bool) else True,
-        metadata={
-            **(metadata if isinstance(metadata, dict) else {}),
-            "traceback": "".join(
-                traceback.format_exception(type(error), error, error.__traceback__)
-            ),
-        },
-        error_code=code if isinstance(code, str) else None,
-    )
+def _without_host_frames(error: BaseException) -> BaseException:
+    """Takes the frames above the handler out of the traceback: they are no news."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    return error if trace is None else error.with_traceback(trace)
 
 
 def _encode(step_uuid: str, result: StepHandlerResult, milliseconds: int) -> bytes:
@@ -160,10 +141,8 @@ def _encode(step_uuid: str, result: StepHandlerResult, milliseconds: int) -> byt
         if result.metadata.get("checkpoint_yield") is True:
             return CHECKPOINT + _checkpoint(step_uuid, result)
         if result.is_success:
-            outcome, stored = _success(step_uuid, result, milliseconds)
-        else:
-            outcome, stored = _failure(step_uuid, result, milliseconds)
-        return outcome + to_json(stored, inf_nan_mode="null")
+            return _success(step_uuid, result, milliseconds)
+        return _failure(step_uuid, result, milliseconds)
     except Exception as error:
         _log.error("result cannot be written as JSON: %s", error)
         return PERMANENT + to_json(_unserializable(step_uuid, result, error, milliseconds))
@@ -182,126 +161,90 @@ def _checkpoint(step_uuid: str, result: StepHandlerResult) -> bytes:
     )
 
 
-def _success(
-    step_uuid: str, result: StepHandlerResult, milliseconds: int
-) -> tuple[bytes, dict[str, Any]]:
+def _success(step_uuid: str, result: StepHandlerResult, milliseconds: int) -> bytes:
+    # Put together from JSON: all but the handler's own value is known before.
     value = result.result or {}
-    outcome = SUCCESS
-    for key in _DIRECTIVES:
-        if key in value:
-            outcome = DIRECTIVE
-    stored = {
-        "step_uuid": step_uuid,
-        "success": True,
-        "status": "completed",
-        "result": value,
-        "metadata": _metadata(result.metadata, milliseconds, False),
-        "error": None,
-        "orchestration_metadata": None,
-    }
-    return outcome, stored
+    if "decision_point_outcome" in value or "batch_processing_outcome" in value:
+        outcome = DIRECTIVE
+    else:
+        outcome = SUCCESS
+    return b"".join(
+        (
+            outcome,
+            b'{"step_uuid":"',
+            step_uuid.encode("ascii"),
+            b'","success":true,"status":"completed","result":',
+            to_json(value, inf_nan_mode="null"),
+            b',"metadata":',
+            _success_metadata(result.metadata, milliseconds),
+            b',"error":null,"orchestration_metadata":null}',
+        )
+    )
 
 
-def _failure(
-    step_uuid: str, result: StepHandlerResult, milliseconds: int
-) -> tuple[bytes, dict[str, Any]]:
+def _success_metadata(given: dict[str, Any], milliseconds: int) -> bytes:
+    if not given:
+        head = (
+            f'{{"execution_time_ms":{milliseconds},"handler_version":null,'
+            f'"retryable":false,"completed_at":"{now_text()}"'
+        )
+        return head.encode("ascii") + _plain_metadata_tail
+    return to_json(
+        stored_metadata(given, execution_time_ms=milliseconds, worker_id=_worker_id),
+        inf_nan_mode="null",
+    )
+
+
+def _failure(step_uuid: str, result: StepHandlerResult, milliseconds: int) -> bytes:
     retryable = result.retryable
-    given = dict(result.metadata)
-    trace = given.pop("traceback", None)
+    given = result.metadata
     error_type = result.error_type or "unknown"
-    metadata = _metadata(given, milliseconds, retryable)
-    if metadata["error_type"] is None:
-        metadata["error_type"] = error_type
-    if metadata["error_code"] is None:
-        metadata["error_code"] = result.error_code
-    status = given.get("status_code")
+    metadata = stored_metadata(
+        {key: value for key, value in given.items() if key != "traceback"},
+        execution_time_ms=milliseconds,
+        worker_id=_worker_id,
+    )
+    metadata["retryable"] = retryable
+    metadata["error_type"] = metadata["error_type"] or error_type
+    metadata["error_code"] = metadata["error_code"] or result.error_code
     stored = {
         "step_uuid": step_uuid,
         "success": False,
         "status": "retryable_error" if retryable else "permanent_error",
         "result": None,
         "metadata": metadata,
-        "error": {
-            "message": result.error_message or "Unknown error",
-            "error_type": error_type,
-            "backtrace": trace.splitlines() if isinstance(trace, str) else None,
-            "retryable": retryable,
-            "status_code": status if type(status) is int and 0 <= status < 65536 else None,
-            "context": given,
-        },
-        "orchestration_metadata": _backoff(given) if retryable else None,
+        "error": stored_error(
+            result.error_message or "Unknown error", error_type, retryable, given
+        ),
+        "orchestration_metadata": (
+            requested_wait((given, given.get("custom"), given.get("context")))
+            if retryable
+            else None
+        ),
     }
-    return (RETRYABLE if retryable else PERMANENT), stored
-
-
-def _metadata(given: dict[str, Any], milliseconds: int, retryable: bool) -> dict[str, Any]:
-    """The ten keys of stored metadata (engine-semantics §6.1)."""
-    metadata: dict[str, Any] = {
-        "execution_time_ms": milliseconds,
-        "handler_version": None,
-        "retryable": retryable,
-        "completed_at": datetime.now(timezone.utc).isoformat().replace("+00:00", "Z"),
-        "worker_id": _worker_id,
-        "worker_hostname": None,
-        "started_at": None,
-        "custom": {},
-        "error_code": None,
-        "error_type": None,
-        "context": {},
-    }
-    if given:
-        custom: dict[str, Any] = {}
-        for key, value in given.items():
-            kind = _TYPED.get(key)
-            if kind is not None and isinstance(value, kind):
-                metadata[key] = value
-            elif key != "retryable":
-                custom[key] = value
-        if custom:
-            metadata["custom"] = {**metadata["custom"], **custom}
-    return metadata
-
-
-def _backoff(metadata: dict[str, Any]) -> dict[str, Any] | None:
-    """The delay that a failure asks for, as the orchestration reads it."""
-    for key in ("retry_after_seconds", "retry_after"):
-        seconds = metadata.get(key)
-        if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and seconds >= 0:
-            return {
-                "headers": {},
-                "custom": {},
-                "error_context": None,
-                "backoff_hint": {
-                    "backoff_type": "ServerRequested",
-                    "delay_seconds": seconds,
-                    "context": None,
-                },
-            }
-    return None
+    return (RETRYABLE if retryable else PERMANENT) + to_json(stored, inf_nan_mode="null")
 
 
 def _unserializable(
     step_uuid: str, result: StepHandlerResult, error: Exception, milliseconds: int
 ) -> dict[str, Any]:
-    metadata = _metadata({}, milliseconds, False)
-    metadata["error_type"] = "FFI_SERIALIZATION_ERROR"
-    metadata["custom"] = {
-        "ffi_serialization_error": str(error)[:_MAX_TEXT],
+    kind = "FFI_SERIALIZATION_ERROR"
+    custom = {
+        "ffi_serialization_error": str(error)[:_MAX_ERROR_TEXT],
         "original_success": str(result.is_success),
     }
+    metadata = stored_metadata(
+        {"custom": custom, "error_type": kind},
+        execution_time_ms=milliseconds,
+        worker_id=_worker_id,
+    )
+    message = f"FFI serialization failed: {error}"[:_MAX_ERROR_TEXT]
     return {
         "step_uuid": step_uuid,
         "success": False,
         "status": "error",
         "result": {},
         "metadata": metadata,
-        "error": {
-            "message": f"FFI serialization failed: {error}"[:_MAX_TEXT],
-            "error_type": "FFI_SERIALIZATION_ERROR",
-            "backtrace": None,
-            "retryable": False,
-            "status_code": None,
-            "context": {},
-        },
+        "error": stored_error(message, kind, False, {}),
         "orchestration_metadata": None,
     }

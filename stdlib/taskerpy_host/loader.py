@@ -13,22 +13,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from tasker_core._execution import find_handler
 from tasker_core.handler import HandlerRegistry, StepHandler
 from tasker_core.types import StepContext
 
-from taskerpy_host import lane
-
 # Files beside handlers that are not handlers.
 _SKIPPED = ("conftest.py", "setup.py")
-
-
-class Problem(Exception):
-    """Something that cannot be imported."""
-
-    def __init__(self, path: str, error: BaseException) -> None:
-        super().__init__(str(error))
-        self.path = path
-        self.error = error
 
 
 def load(request: bytes) -> bytes:
@@ -66,7 +56,7 @@ def resolve(request: bytes) -> bytes:
 def _missing(spec: dict[str, Any]) -> str | None:
     name = spec.get("callable") or ""
     try:
-        handler = lane.resolve(spec, name)
+        handler = find_handler(HandlerRegistry.instance(), spec, name)
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     if handler is not None:
@@ -266,9 +256,7 @@ def _problem(path: str, error: BaseException) -> dict[str, Any]:
         "line": line,
         "message": summary,
         "missing": error.name if isinstance(error, ModuleNotFoundError) else None,
-        "traceback": "".join(
-            traceback.format_exception(type(error), error, error.__traceback__)
-        ),
+        "traceback": "".join(traceback.format_exception(type(error), error, error.__traceback__)),
     }
 
 

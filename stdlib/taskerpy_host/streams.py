@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import io
+import itertools
 import json
 import logging
 import os
@@ -17,10 +18,14 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterable
-
-import _taskerpy
+from typing import Any
 
 from taskerpy_host.context import StepInfo, current_step
+
+try:
+    import _taskerpy
+except ImportError:  # outside the binary, where streams are not installed
+    _taskerpy = None  # type: ignore[assignment]
 
 # Longer unfinished lines are passed on in pieces, so that a handler which
 # prints for ever without a newline cannot take all memory.
@@ -30,10 +35,23 @@ MAX_LINE = 256 * 1024
 def send(kind: str, fields: dict[str, object], info: StepInfo | None) -> None:
     """Gives one record to the host; drops it where no host can be reached."""
     if info is not None:
-        fields.update(step=info.step, task_uuid=info.task_uuid, correlation_id=info.correlation_id)
+        fields.update(info.labels())
     payload = json.dumps(fields, default=str, ensure_ascii=True)
     with contextlib.suppress(RuntimeError):
         _taskerpy.call(kind, payload.encode("ascii"))
+
+
+class _Writer(threading.local):
+    """What a thread is told apart by; unlike its ident never given to another."""
+
+    _numbers = itertools.count(1)
+
+    def __init__(self) -> None:
+        self.number = next(self._numbers)
+        self.decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+
+
+_Key = tuple[int, StepInfo | None]
 
 
 class HostStream(io.TextIOBase):
@@ -49,11 +67,15 @@ class HostStream(io.TextIOBase):
         self.name = name
         self.mode = "w"
         self._fd = fd
-        self._lock = threading.Lock()
+        # Reentrant: a destructor may print while its thread is inside write().
+        self._lock = threading.RLock()
         # Unfinished lines by thread and step: coroutines of several steps may
         # share one thread, and one step may print from several.
-        self._partial: dict[tuple[int, StepInfo | None], str] = {}
+        self._partial: dict[_Key, str] = {}
+        self._writer = _Writer()
         self.buffer = HostBuffer(self)
+        # In a forked child: where to write instead.
+        self._plain: io.TextIOWrapper | None = None
 
     def fileno(self) -> int:
         """The descriptor that subprocesses inherit; their output is not labelled."""
@@ -68,18 +90,24 @@ class HostStream(io.TextIOBase):
     def write(self, text: str, /) -> int:
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        if self._plain is not None:
+            return self._plain.write(text)
         info = current_step.get()
-        key = (threading.get_ident(), info)
+        key = (self._writer.number, info)
         with self._lock:
             whole = self._partial.pop(key, "") + text
             head, newline, tail = whole.rpartition("\n")
             if len(tail) > MAX_LINE:
                 head, newline, tail = whole, "\n", ""
             if tail:
-                self._partial[key] = tail
+                self._partial[key] = self._partial.get(key, "") + tail
         if newline:
             self._emit(head, info)
         return len(text)
+
+    def write_bytes(self, data: bytes) -> None:
+        """Writes UTF-8, which may end within a character."""
+        self.write(self._writer.decoder.decode(data))
 
     def _emit(self, text: str, info: StepInfo | None) -> None:
         for line in text.split("\n"):
@@ -87,6 +115,8 @@ class HostStream(io.TextIOBase):
 
     def flush(self) -> None:
         """Does nothing: whole lines are out already, parts wait for their end."""
+        if self._plain is not None:
+            self._plain.flush()
 
     def finish_step(self, info: StepInfo) -> None:
         """Emits what the step printed without a final newline."""
@@ -97,12 +127,22 @@ class HostStream(io.TextIOBase):
         """Emits every unfinished line, at exit."""
         self._finish(list(self._partial))
 
-    def _finish(self, keys: Iterable[tuple[int, StepInfo | None]]) -> None:
+    def _finish(self, keys: Iterable[_Key]) -> None:
         for key in keys:
             with self._lock:
                 rest = self._partial.pop(key, "")
             if rest:
                 self._emit(rest, key[1])
+
+    def write_plainly(self, stream: io.TextIOWrapper) -> None:
+        """Writes to another stream from now on, in a forked child.
+
+        The lock may have been held by a thread that the child does not have,
+        and the parent finishes the lines that it has begun.
+        """
+        self._lock = threading.RLock()
+        self._partial = {}
+        self._plain = stream
 
 
 class HostBuffer(io.RawIOBase):
@@ -111,7 +151,6 @@ class HostBuffer(io.RawIOBase):
     def __init__(self, text: HostStream) -> None:
         super().__init__()
         self._text = text
-        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
 
     def fileno(self) -> int:
         return self._text.fileno()
@@ -119,9 +158,9 @@ class HostBuffer(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
-    def write(self, data, /) -> int:  # type: ignore[no-untyped-def, override]
+    def write(self, data: Any, /) -> int:
         raw = bytes(data)
-        self._text.write(self._decoder.decode(raw))
+        self._text.write_bytes(raw)
         return len(raw)
 
 
@@ -136,24 +175,32 @@ class HostLogHandler(logging.Handler):
                 "message": record.getMessage(),
                 "source": f"{record.pathname}:{record.lineno}",
             }
+            details = []
             if record.exc_info and record.exc_info[0] is not None:
-                fields["exception"] = "".join(traceback.format_exception(*record.exc_info))
+                details.append("".join(traceback.format_exception(*record.exc_info)))
+            elif record.exc_text:
+                details.append(record.exc_text)
+            if record.stack_info:
+                details.append(record.stack_info)
+            if details:
+                fields["exception"] = "\n".join(details)
             send("log", fields, current_step.get())
         except Exception:
             self.handleError(record)
 
 
-stdout: HostStream | None = None
-stderr: HostStream | None = None
+# What install() has put in place: stdout and stderr.
+_streams: tuple[HostStream, ...] = ()
 
 
 def install(log_level: int) -> None:
     """Takes over ``sys.stdout``, ``sys.stderr`` and the root logger."""
-    global stdout, stderr
-    stdout = HostStream("stdout", 2)
-    stderr = HostStream("stderr", 2)
-    sys.stdout = sys.__stdout__ = stdout
-    sys.stderr = sys.__stderr__ = stderr
+    global _streams
+    _streams = (HostStream("stdout", 2), HostStream("stderr", 2))
+    for stream in _streams:
+        # Both names each: what a program has saved and put back is one of ours too.
+        setattr(sys, stream.name, stream)
+        setattr(sys, f"__{stream.name}__", stream)
     logging.getLogger().addHandler(HostLogHandler())
     logging.getLogger().setLevel(log_level)
     logging.captureWarnings(True)
@@ -163,6 +210,9 @@ def install(log_level: int) -> None:
 def _restore_plain_streams() -> None:
     """In a forked child the host cannot be reached: write to stderr directly."""
     plain = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115
+    for stream in _streams:
+        # Whoever has kept one of them writes to the same place.
+        stream.write_plainly(plain)
     sys.stdout = sys.stderr = plain
     root = logging.getLogger()
     for handler in [h for h in root.handlers if isinstance(h, HostLogHandler)]:
@@ -172,13 +222,11 @@ def _restore_plain_streams() -> None:
 
 def finish_step(info: StepInfo) -> None:
     """Emits unfinished lines of a step that ended."""
-    if stdout is not None and stderr is not None:
-        stdout.finish_step(info)
-        stderr.finish_step(info)
+    for stream in _streams:
+        stream.finish_step(info)
 
 
 def finish_all() -> None:
     """Emits every unfinished line."""
-    if stdout is not None and stderr is not None:
-        stdout.finish_all()
-        stderr.finish_all()
+    for stream in _streams:
+        stream.finish_all()

@@ -269,14 +269,14 @@ return {"ratio": divide(1, 0)}
 	require.Equal(t, "ZeroDivisionError", r.Error.Type)
 	trace := strings.Join(r.Error.Backtrace, "\n")
 	require.Contains(t, trace, "return a / b")
-	require.Contains(t, trace, `line 3, in divide`)
+	require.Contains(t, trace, `line 4, in divide`)
 }
 
 func TestATracebackShowsLinesOfTaskerCore(t *testing.T) {
 	r := runHandler(t, `
 from tasker_core.registry import HandlerDefinition
 ---
-HandlerDefinition.from_dict(None)
+HandlerDefinition.from_dict(5)
 `)
 	require.Contains(t, strings.Join(r.Error.Backtrace, "\n"), "tasker_core/registry/handler_definition.py")
 }

@@ -137,10 +137,6 @@ class ResolverChain:
     def __len__(self) -> int:
         return len(self._resolvers)
 
-    def __bool__(self) -> bool:
-        # A chain is a thing, not a collection: an empty one is not "no chain".
-        return True
-
     def wrap_for_method_dispatch(self, handler: Any, definition: HandlerDefinition) -> Any:
         """Return the handler so that ``call`` is the wanted method.
 

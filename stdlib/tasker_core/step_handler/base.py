@@ -24,7 +24,7 @@ class StepHandler(ABC):
     ...     def call(self, context):
     ...         return self.success({"gross": context.get_input("net") * 1.19})
     >>> AddTax()
-    <AddTax(name='add_tax', version='1.0.0')>
+    AddTax(name='add_tax', version='1.0.0')
     """
 
     handler_name: str = ""
@@ -75,4 +75,4 @@ class StepHandler(ABC):
         return StepHandlerResult.failure(message, error_type, retryable, metadata, error_code)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}(name={self.name!r}, version={self.version!r})>"
+        return f"{type(self).__name__}(name={self.name!r}, version={self.version!r})"

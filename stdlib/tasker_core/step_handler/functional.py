@@ -23,7 +23,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
-from pydantic import BaseModel
+from pydantic import AliasChoices, AliasPath, BaseModel
 
 from tasker_core.errors import PermanentError, RetryableError, TaskerError
 from tasker_core.step_handler.base import StepHandler
@@ -114,11 +114,16 @@ def depends_on(**dependencies: str | tuple[str, Any]) -> Callable[[_Function], _
         steps = dict(getattr(fn, "_depends_on", {}))
         models = dict(getattr(fn, "_dep_models", {}))
         for parameter, dependency in dependencies.items():
+            if isinstance(dependency, tuple) and len(dependency) != 2:
+                raise ValueError(
+                    f"depends_on: {parameter} must be a step's name or (name, model), "
+                    f"not {dependency!r}"
+                )
+            step, model = dependency if isinstance(dependency, tuple) else (dependency, None)
+            steps[parameter] = step
             models.pop(parameter, None)
-            if isinstance(dependency, tuple):
-                steps[parameter], models[parameter] = dependency
-            else:
-                steps[parameter] = dependency
+            if model is not None:
+                models[parameter] = model
         _annotate(fn, _depends_on=steps, _dep_models=models)
         return fn
 
@@ -165,8 +170,10 @@ def decision_handler(name: str, version: str = "1.0.0") -> HandlerDecorator:
         )
 
     def decorate(fn: Callable[..., Any]) -> FunctionalHandler:
-        bases = (DecisionMixin, StepHandler)
-        return _attach(fn, _make_handler_class(fn, name, version, bases, wrap=wrap))
+        handler_class = _make_handler_class(
+            fn, name, version, (DecisionMixin, StepHandler), kind="decision_handler", wrap=wrap
+        )
+        return _attach(fn, handler_class)
 
     return decorate
 
@@ -187,8 +194,16 @@ def batch_analyzer(name: str, worker_template: str, version: str = "1.0.0") -> H
         return handler.batch_analyzer_success(outcome, worker_template_name=worker_template)
 
     def decorate(fn: Callable[..., Any]) -> FunctionalHandler:
-        bases = (Batchable, StepHandler)
-        return _attach(fn, _make_handler_class(fn, name, version, bases, wrap=wrap))
+        handler_class = _make_handler_class(
+            fn,
+            name,
+            version,
+            (Batchable, StepHandler),
+            kind="batch_analyzer",
+            attributes={"_worker_template": worker_template},
+            wrap=wrap,
+        )
+        return _attach(fn, handler_class)
 
     return decorate
 
@@ -201,8 +216,10 @@ def batch_worker(name: str, version: str = "1.0.0") -> HandlerDecorator:
         return {"batch_context": handler.get_batch_context(context)}
 
     def decorate(fn: Callable[..., Any]) -> FunctionalHandler:
-        bases = (Batchable, StepHandler)
-        return _attach(fn, _make_handler_class(fn, name, version, bases, extras=extras))
+        handler_class = _make_handler_class(
+            fn, name, version, (Batchable, StepHandler), kind="batch_worker", extras=extras
+        )
+        return _attach(fn, handler_class)
 
     return decorate
 
@@ -228,11 +245,16 @@ def api_handler(
         return {"api": handler}
 
     def decorate(fn: Callable[..., Any]) -> FunctionalHandler:
-        bases = (APIMixin, StepHandler)
-        return _attach(
+        handler_class = _make_handler_class(
             fn,
-            _make_handler_class(fn, name, version, bases, attributes=attributes, extras=extras),
+            name,
+            version,
+            (APIMixin, StepHandler),
+            kind="api_handler",
+            attributes=attributes,
+            extras=extras,
         )
+        return _attach(fn, handler_class)
 
     return decorate
 
@@ -253,11 +275,15 @@ def _make_handler_class(
     version: str,
     bases: tuple[type, ...],
     *,
+    kind: str = "step_handler",
     attributes: dict[str, Any] | None = None,
     extras: _Extras | None = None,
     wrap: _Wrap | None = None,
 ) -> type[StepHandler]:
-    """Return a handler class whose ``call`` calls ``fn``."""
+    """Return a handler class whose ``call`` calls ``fn``.
+
+    ``kind`` is the decorator's name: the host infers templates from it.
+    """
 
     def arguments(handler: Any, context: StepContext) -> dict[str, Any]:
         # The attributes are read at each call so that metadata decorators
@@ -303,6 +329,7 @@ def _make_handler_class(
         bases,
         {
             **(attributes or {}),
+            "_handler_kind": kind,
             "__doc__": fn.__doc__,
             "__module__": fn.__module__,
             "__qualname__": getattr(fn, "__qualname__", fn_name),
@@ -350,11 +377,24 @@ def _build_inputs(model: type[BaseModel], context: StepContext) -> BaseModel:
     """
     values: dict[str, Any] = {}
     for name, info in model.model_fields.items():
-        alias = info.validation_alias if isinstance(info.validation_alias, str) else name
-        source = alias if name not in context.input_data else name
-        if source in context.input_data or info.is_required():
-            values[alias] = context.get_input(source)
+        aliases = _aliases(info.validation_alias) or [name]
+        source = next((key for key in (name, *aliases) if key in context.input_data), None)
+        if source is not None:
+            values[source if source in aliases else aliases[0]] = context.get_input(source)
+        elif info.is_required():
+            values[aliases[0]] = None
     return model(**values)
+
+
+def _aliases(alias: str | AliasPath | AliasChoices | None) -> list[str]:
+    """Return the input keys that a field can be read from besides its name."""
+    if isinstance(alias, str):
+        return [alias]
+    if isinstance(alias, AliasPath):
+        return [str(alias.path[0])]
+    if isinstance(alias, AliasChoices):
+        return [key for choice in alias.choices for key in _aliases(choice)]
+    return []
 
 
 # What a function takes does not change, and asking costs more than a step.

@@ -3,15 +3,16 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from tasker_core.types._enums import DecisionType, FailureStrategy
+from tasker_core.types._model import Model
 
 if TYPE_CHECKING:
     from tasker_core.types._context import StepContext
 
 
-class DecisionPointOutcome(BaseModel):
+class DecisionPointOutcome(Model):
     """Which steps a decision step wants to be created."""
 
     decision_type: DecisionType
@@ -47,7 +48,7 @@ class DecisionPointOutcome(BaseModel):
         )
 
 
-class CursorConfig(BaseModel):
+class CursorConfig(Model):
     """A half-open range of items: ``start_cursor`` up to before ``end_cursor``."""
 
     start_cursor: int
@@ -56,7 +57,7 @@ class CursorConfig(BaseModel):
     metadata: dict[str, Any] = Field(default_factory=dict)
 
 
-class BatchAnalyzerOutcome(BaseModel):
+class BatchAnalyzerOutcome(Model):
     """The ranges that an analyzer has split the work into."""
 
     cursor_configs: list[CursorConfig] = Field(default_factory=list)
@@ -82,7 +83,7 @@ class BatchAnalyzerOutcome(BaseModel):
         )
 
 
-class BatchWorkerContext(BaseModel):
+class BatchWorkerContext(Model):
     """The batch that a worker step is to process."""
 
     batch_id: str
@@ -170,7 +171,7 @@ class BatchWorkerContext(BaseModel):
         return self.checkpoint_cursor is not None
 
 
-class BatchWorkerOutcome(BaseModel):
+class BatchWorkerOutcome(Model):
     """What became of the items of one batch."""
 
     items_processed: int = 0
@@ -183,7 +184,7 @@ class BatchWorkerOutcome(BaseModel):
     batch_metadata: dict[str, Any] = Field(default_factory=dict)
 
 
-class RustCursorConfig(BaseModel):
+class RustCursorConfig(Model):
     """A batch as orchestration knows it; cursors may be of any JSON type."""
 
     batch_id: str
@@ -192,14 +193,14 @@ class RustCursorConfig(BaseModel):
     batch_size: int
 
 
-class BatchMetadata(BaseModel):
+class BatchMetadata(Model):
     """How orchestration runs the batches of a step."""
 
     cursor_field: str
     failure_strategy: FailureStrategy
 
 
-class RustBatchWorkerInputs(BaseModel):
+class RustBatchWorkerInputs(Model):
     """The inputs that orchestration gives to a batch worker step."""
 
     cursor: RustCursorConfig
@@ -207,13 +208,13 @@ class RustBatchWorkerInputs(BaseModel):
     is_no_op: bool
 
 
-class NoBatchesOutcome(BaseModel):
+class NoBatchesOutcome(Model):
     """An analyzer found nothing to do."""
 
     type: str = "no_batches"
 
 
-class CreateBatchesOutcome(BaseModel):
+class CreateBatchesOutcome(Model):
     """An analyzer wants worker steps to be created."""
 
     type: str = "create_batches"
@@ -226,7 +227,7 @@ class CreateBatchesOutcome(BaseModel):
 BatchProcessingOutcome = NoBatchesOutcome | CreateBatchesOutcome
 
 
-class BatchAggregationResult(BaseModel):
+class BatchAggregationResult(Model):
     """The results of all batches, summed up."""
 
     total_processed: int

@@ -6,10 +6,12 @@ same answers; the package root exports those.
 
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import Field
+
+from tasker_core.types._model import Model
 
 
-class ClientStepReadiness(BaseModel):
+class ClientStepReadiness(Model):
     """Whether a step can run, and if not what it waits for."""
 
     workflow_step_uuid: str
@@ -30,7 +32,7 @@ class ClientStepReadiness(BaseModel):
     last_attempted_at: str | None = None
 
 
-class ClientTaskResponse(BaseModel):
+class ClientTaskResponse(Model):
     """A task with the progress of its steps."""
 
     task_uuid: str
@@ -62,7 +64,7 @@ class ClientTaskResponse(BaseModel):
     steps: list[ClientStepReadiness] = Field(default_factory=list)
 
 
-class ClientPaginationInfo(BaseModel):
+class ClientPaginationInfo(Model):
     """Which part of a list an answer holds."""
 
     page: int
@@ -73,14 +75,14 @@ class ClientPaginationInfo(BaseModel):
     has_previous: bool
 
 
-class ClientTaskListResponse(BaseModel):
+class ClientTaskListResponse(Model):
     """A page of tasks."""
 
     tasks: list[ClientTaskResponse]
     pagination: ClientPaginationInfo
 
 
-class ClientStepResponse(BaseModel):
+class ClientStepResponse(Model):
     """One step of a task."""
 
     step_uuid: str
@@ -103,7 +105,7 @@ class ClientStepResponse(BaseModel):
     last_attempted_at: str | None = None
 
 
-class ClientStepAuditResponse(BaseModel):
+class ClientStepAuditResponse(Model):
     """One recorded execution of a step."""
 
     audit_uuid: str
@@ -121,7 +123,7 @@ class ClientStepAuditResponse(BaseModel):
     to_state: str
 
 
-class ClientHealthResponse(BaseModel):
+class ClientHealthResponse(Model):
     """Whether the orchestration API answers.
 
     The native health function answers ``{"healthy": True}`` only, so the

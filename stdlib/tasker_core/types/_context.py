@@ -3,9 +3,10 @@
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from tasker_core.types._dispatch import FfiStepEvent
+from tasker_core.types._model import Model
 from tasker_core.types._trusted import construct, has_text_keys, trusted_uuid
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 _DEFAULT_MAX_RETRIES = 3
 
 
-class StepContext(BaseModel):
+class StepContext(Model):
     """The task's input, the results of earlier steps and the step's settings."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -74,17 +75,41 @@ class StepContext(BaseModel):
         through :meth:`from_ffi_event` unless it is plainly right.
         """
         event = FfiStepEvent._from_trusted_payload(event_dict, task_sequence_step)
-        parts = _parts(task_sequence_step)
-        if cls is StepContext and _is_plain(parts):
-            return _assemble(
-                event,
-                trusted_uuid(event_dict["task_uuid"]),
-                trusted_uuid(event_dict["step_uuid"]),
-                trusted_uuid(event_dict["correlation_id"]),
-                handler_name,
-                parts,
-            )
-        return cls.from_ffi_event(event, handler_name)
+        try:
+            step = task_sequence_step["workflow_step"]
+            input_data = task_sequence_step["task"]["task"]["context"]
+            dependency_results = task_sequence_step["dependency_results"]
+            step_config = task_sequence_step["step_definition"]["handler"]["initialization"]
+            step_inputs = step["inputs"] or None
+            retry_count = step["attempts"] or 0
+            max_retries = step["max_attempts"] or _DEFAULT_MAX_RETRIES
+        except (KeyError, TypeError):
+            return cls.from_ffi_event(event, handler_name)
+        if (
+            cls is not StepContext
+            or type(handler_name) is not str
+            or not (input_data is None or type(input_data) is dict)
+            or not (step_config is None or type(step_config) is dict)
+            or not (step_inputs is None or type(step_inputs) is dict)
+        ):
+            return cls.from_ffi_event(event, handler_name)
+        return construct(
+            StepContext,
+            {
+                "event": event,
+                "task_uuid": trusted_uuid(event_dict["task_uuid"]),
+                "step_uuid": trusted_uuid(event_dict["step_uuid"]),
+                "correlation_id": trusted_uuid(event_dict["correlation_id"]),
+                "handler_name": handler_name,
+                "input_data": {} if input_data is None else input_data.copy(),
+                "dependency_results": dependency_results.copy(),
+                "step_config": {} if step_config is None else step_config.copy(),
+                "step_inputs": {} if step_inputs is None else step_inputs.copy(),
+                "retry_count": retry_count,
+                "max_retries": max_retries,
+            },
+            set(_CONTEXT_FIELDS),
+        )
 
     def get_dependency_result(self, step_name: str) -> Any:
         """Return what the handler of ``step_name`` gave, or ``None``."""

@@ -3,13 +3,14 @@
 from typing import Any
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from tasker_core.types._enums import ResultStatus
+from tasker_core.types._model import Model
 from tasker_core.types._trusted import construct
 
 
-class FfiStepEvent(BaseModel):
+class FfiStepEvent(Model):
     """A step that was handed to Python. Cannot be changed."""
 
     model_config = ConfigDict(frozen=True)
@@ -58,7 +59,7 @@ class FfiStepEvent(BaseModel):
 _EVENT_FIELDS = frozenset(FfiStepEvent.model_fields)
 
 
-class StepError(BaseModel):
+class StepError(Model):
     """Why a step failed."""
 
     error_type: str
@@ -68,7 +69,7 @@ class StepError(BaseModel):
     metadata: dict[str, Any] = Field(default_factory=dict)
 
 
-class StepExecutionResult(BaseModel):
+class StepExecutionResult(Model):
     """What is sent back when a step has been executed."""
 
     step_uuid: UUID
@@ -132,7 +133,7 @@ class StepExecutionResult(BaseModel):
         )
 
 
-class FfiDispatchMetrics(BaseModel):
+class FfiDispatchMetrics(Model):
     """Steps that Python has taken and not yet answered; ages in milliseconds."""
 
     pending_count: int
@@ -143,7 +144,7 @@ class FfiDispatchMetrics(BaseModel):
     starving_event_count: int = 0
 
 
-class StarvationWarning(BaseModel):
+class StarvationWarning(Model):
     """A step that Python has kept for longer than it should."""
 
     event_id: UUID

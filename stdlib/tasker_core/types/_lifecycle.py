@@ -2,10 +2,12 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
+
+from tasker_core.types._model import Model
 
 
-class BootstrapConfig(BaseModel):
+class BootstrapConfig(Model):
     """What a worker is started with."""
 
     model_config = ConfigDict(extra="forbid")
@@ -16,7 +18,7 @@ class BootstrapConfig(BaseModel):
     log_level: str = Field(default="info", pattern="^(trace|debug|info|warn|error)$")
 
 
-class BootstrapResult(BaseModel):
+class BootstrapResult(Model):
     """What became of starting a worker."""
 
     success: bool
@@ -27,7 +29,7 @@ class BootstrapResult(BaseModel):
     error_message: str | None = None
 
 
-class WorkerStatus(BaseModel):
+class WorkerStatus(Model):
     """How the worker is; only ``running`` and ``error`` when there is none."""
 
     running: bool
@@ -40,7 +42,7 @@ class WorkerStatus(BaseModel):
     error: str | None = None
 
 
-class StepHandlerCallResult(BaseModel):
+class StepHandlerCallResult(Model):
     """A step's result in its plainest form."""
 
     success: bool
@@ -49,7 +51,7 @@ class StepHandlerCallResult(BaseModel):
     metadata: dict[str, Any] = Field(default_factory=dict)
 
 
-class LogContext(BaseModel):
+class LogContext(Model):
     """Fields that a log line carries so that it can be found again."""
 
     correlation_id: str | None = None

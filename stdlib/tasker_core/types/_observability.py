@@ -3,10 +3,12 @@
 from typing import Any
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import Field
+
+from tasker_core.types._model import Model
 
 
-class DomainEventMetadata(BaseModel):
+class DomainEventMetadata(Model):
     """Who fired a domain event, when and for which task."""
 
     task_uuid: UUID
@@ -18,7 +20,7 @@ class DomainEventMetadata(BaseModel):
     fired_by: str
 
 
-class ExecutionResult(BaseModel):
+class ExecutionResult(Model):
     """How the step ended that a domain event tells of."""
 
     success: bool
@@ -28,7 +30,7 @@ class ExecutionResult(BaseModel):
     execution_time_ms: int | None = None
 
 
-class InProcessDomainEvent(BaseModel):
+class InProcessDomainEvent(Model):
     """A domain event delivered inside the worker's own process."""
 
     event_id: UUID
@@ -39,7 +41,7 @@ class InProcessDomainEvent(BaseModel):
     execution_result: ExecutionResult | None = None
 
 
-class ComponentHealth(BaseModel):
+class ComponentHealth(Model):
     """Health of one part of a worker."""
 
     name: str
@@ -48,7 +50,7 @@ class ComponentHealth(BaseModel):
     pool_idle: int | None = None
 
 
-class HealthCheck(BaseModel):
+class HealthCheck(Model):
     """Health of a worker and its parts."""
 
     status: str
@@ -58,7 +60,7 @@ class HealthCheck(BaseModel):
     python: dict[str, Any] = Field(default_factory=dict)
 
 
-class WorkerMetrics(BaseModel):
+class WorkerMetrics(Model):
     """Counts and ages of what a worker has in hand; ages in milliseconds."""
 
     dispatch_channel_pending: int = 0
@@ -75,7 +77,7 @@ class WorkerMetrics(BaseModel):
     steps_in_progress: int = 0
 
 
-class WorkerConfig(BaseModel):
+class WorkerConfig(Model):
     """The configuration a worker runs with; intervals in milliseconds."""
 
     environment: str | None = None

@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from pydantic import AliasChoices, BaseModel, Field
+from pydantic import AliasChoices, Field
 
 from tasker_core.types._enums import ErrorType
+from tasker_core.types._model import Model
 from tasker_core.types._trusted import construct, has_text_keys
 
 
-class StepHandlerResult(BaseModel):
+class StepHandlerResult(Model):
     """The outcome of one call of a handler.
 
     >>> StepHandlerResult.success({"total": 3}).result

@@ -6,6 +6,7 @@ host, or was checked by hand, a model is put together here the way
 cannot be told from a validated one.
 """
 
+from collections.abc import Iterable
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -14,7 +15,13 @@ from pydantic import BaseModel
 Model = TypeVar("Model", bound=BaseModel)
 
 _new = object.__new__
-_set = object.__setattr__
+# The slots of a model and of a UUID: both refuse plain assignment.
+_set_values = BaseModel.__dict__["__dict__"].__set__
+_set_fields_set = BaseModel.__dict__["__pydantic_fields_set__"].__set__
+_set_extra = BaseModel.__dict__["__pydantic_extra__"].__set__
+_set_private = BaseModel.__dict__["__pydantic_private__"].__set__
+_set_int = UUID.__dict__["int"].__set__
+_set_is_safe = UUID.__dict__["is_safe"].__set__
 # The member that uuid.UUID() itself takes when it is not told another.
 _UNKNOWN_SAFETY = UUID(int=0).is_safe
 
@@ -22,21 +29,25 @@ _UNKNOWN_SAFETY = UUID(int=0).is_safe
 def construct(cls: type[Model], values: dict[str, Any], fields_set: set[str]) -> Model:
     """Return a model that owns ``values``: every field, in the declared order."""
     model = _new(cls)
-    _set(model, "__dict__", values)
-    _set(model, "__pydantic_fields_set__", fields_set)
-    _set(model, "__pydantic_extra__", None)
-    _set(model, "__pydantic_private__", None)
+    _set_values(model, values)
+    _set_fields_set(model, fields_set)
+    _set_extra(model, None)
+    _set_private(model, None)
     return model
 
 
 def trusted_uuid(text: str) -> UUID:
     """Return the UUID of a text that is known to be one."""
     value = _new(UUID)
-    _set(value, "int", int(text.replace("-", ""), 16))
-    _set(value, "is_safe", _UNKNOWN_SAFETY)
+    _set_int(value, int(text.replace("-", ""), 16))
+    _set_is_safe(value, _UNKNOWN_SAFETY)
     return value
 
 
-def has_text_keys(mapping: dict[Any, Any]) -> bool:
+def has_text_keys(mapping: Iterable[Any]) -> bool:
     """Return whether every key is a plain ``str``, as JSON objects need."""
-    return all(type(key) is str for key in mapping)
+    # A loop, because a generator costs more than looking at a few keys.
+    for key in mapping:  # noqa: SIM110
+        if type(key) is not str:
+            return False
+    return True

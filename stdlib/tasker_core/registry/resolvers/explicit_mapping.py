@@ -21,6 +21,7 @@ class ExplicitMappingResolver(BaseResolver):
     def __init__(self, name: str = "explicit_mapping") -> None:
         self._resolver_name = name
         self._handlers: dict[str, Any] = {}
+        # For what takes several looks at the table; one look is atomic.
         self._lock = threading.Lock()
 
     @property
@@ -54,8 +55,7 @@ class ExplicitMappingResolver(BaseResolver):
         self, definition: HandlerDefinition, config: dict[str, Any] | None = None
     ) -> bool:
         """Return whether the callable is the name of an entry."""
-        with self._lock:
-            return definition.callable in self._handlers
+        return definition.callable in self._handlers
 
     def resolve(self, definition: HandlerDefinition, config: dict[str, Any] | None = None) -> Any:
         """Return a handler made from the entry, or ``None``.
@@ -63,8 +63,7 @@ class ExplicitMappingResolver(BaseResolver):
         A class gives a new instance each time. What a factory raises is
         passed on.
         """
-        with self._lock:
-            entry = self._handlers.get(definition.callable)
+        entry = self._handlers.get(definition.callable)
         if isinstance(entry, type):
             return instantiate(entry, definition)
         if callable(entry) and not hasattr(entry, "call"):

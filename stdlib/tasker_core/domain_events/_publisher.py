@@ -1,0 +1,139 @@
+"""Publishers: what turns a step's result into an event, or holds it back."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import datetime, timezone
+from typing import Any
+
+from tasker_core.domain_events._models import StepEventContext
+from tasker_core.logging import log_debug, log_error
+
+__all__ = ["BasePublisher", "DefaultPublisher"]
+
+Delivery = Callable[[str, dict[str, Any], dict[str, Any]], None]
+"""Takes an event's name, payload and metadata; raises if it cannot take them."""
+
+# Where publish() hands events on. The worker sets it while it publishes what
+# a template declares; a handler that calls publish() itself reaches nobody.
+_delivery: ContextVar[Delivery | None] = ContextVar("tasker_domain_event_delivery", default=None)
+
+
+class BasePublisher(ABC):
+    """Shapes the events of the steps that name it in their template.
+
+    >>> class AmountPublisher(BasePublisher):
+    ...     publisher_name = "amounts"
+    ...
+    ...     def transform_payload(self, ctx):
+    ...         return {"amount": ctx.result["amount"]}
+    >>> ctx = StepEventContext(
+    ...     task_uuid="t", step_uuid="s", step_name="pay", namespace="shop",
+    ...     correlation_id="c", result={"amount": 5, "card": "4111"},
+    ... )
+    >>> AmountPublisher().transform_payload(ctx)
+    {'amount': 5}
+
+    The hooks run on the thread that runs the step, after its handler.
+    """
+
+    @property
+    @abstractmethod
+    def publisher_name(self) -> str:
+        """The name that templates use; a plain class attribute will do."""
+
+    def should_publish(self, ctx: StepEventContext) -> bool:
+        """Return whether there is something to publish."""
+        return True
+
+    def transform_payload(self, ctx: StepEventContext) -> dict[str, Any]:
+        """Return the event's payload."""
+        return ctx.result or {}
+
+    def additional_metadata(self, ctx: StepEventContext) -> dict[str, Any]:
+        """Return what the event's metadata should hold besides the usual."""
+        return {}
+
+    def before_publish(
+        self, event_name: str, payload: dict[str, Any], metadata: dict[str, Any]
+    ) -> bool:
+        """Return whether to go on; the last chance to hold the event back."""
+        log_debug(f"{type(self).__name__}: publishing {event_name}")
+        return True
+
+    def after_publish(
+        self, event_name: str, payload: dict[str, Any], metadata: dict[str, Any]
+    ) -> None:
+        """Do what is to be done once the event is published."""
+        log_debug(f"{type(self).__name__}: published {event_name}")
+
+    def on_publish_error(self, event_name: str, error: Exception, payload: dict[str, Any]) -> None:
+        """Do what is to be done when publishing failed."""
+        log_error(
+            f"{type(self).__name__}: {event_name} was not published: "
+            f"{type(error).__name__}: {error}"
+        )
+
+    def publish(self, ctx: StepEventContext, event_name: str | None = None) -> bool:
+        """Call the hooks in order and return whether the event went through.
+
+        The event is called ``event_name``, or as the step if that is not
+        given. Delivery is up to the worker, for the events that a template
+        declares: called from a handler this calls the hooks and no more.
+
+        What ``should_publish``, ``transform_payload`` and
+        ``additional_metadata`` raise reaches the caller; what the later hooks
+        raise goes to :meth:`on_publish_error`.
+        """
+        name = event_name or ctx.step_name
+        if not self.should_publish(ctx):
+            log_debug(f"{type(self).__name__}: nothing to publish for {name}")
+            return False
+        payload = self.transform_payload(ctx)
+        metadata = self._metadata(ctx)
+        try:
+            if not self.before_publish(name, payload, metadata):
+                log_debug(f"{type(self).__name__}: before_publish held {name} back")
+                return False
+            deliver = _delivery.get()
+            if deliver is not None:
+                deliver(name, payload, metadata)
+            self.after_publish(name, payload, metadata)
+        except Exception as exc:
+            self.on_publish_error(name, exc, payload)
+            return False
+        return True
+
+    def _metadata(self, ctx: StepEventContext) -> dict[str, Any]:
+        return {
+            "publisher": self.publisher_name,
+            "published_at": datetime.now(timezone.utc).isoformat(),
+            "task_uuid": ctx.task_uuid,
+            "step_uuid": ctx.step_uuid,
+            "step_name": ctx.step_name,
+            "namespace": ctx.namespace,
+            "correlation_id": ctx.correlation_id,
+            **ctx.metadata,
+            **self.additional_metadata(ctx),
+        }
+
+
+class DefaultPublisher(BasePublisher):
+    """Publishes a step's result as it is.
+
+    >>> DefaultPublisher().publisher_name
+    'default'
+    """
+
+    publisher_name = "default"
+
+
+@contextmanager
+def delivering(deliver: Delivery) -> Iterator[None]:
+    """Hand what is published inside the block to ``deliver``."""
+    token = _delivery.set(deliver)
+    try:
+        yield
+    finally:
+        _delivery.reset(token)

@@ -1,0 +1,162 @@
+"""Subscribers: code that handles the domain events of this process."""
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from tasker_core.logging import log_debug, log_error
+from tasker_core.types import InProcessDomainEvent
+
+if TYPE_CHECKING:
+    from tasker_core.domain_events._poller import InProcessDomainEventPoller
+
+__all__ = ["BaseSubscriber"]
+
+
+class BaseSubscriber(ABC):
+    """Handles the events whose names fit its patterns.
+
+    >>> class Ledger(BaseSubscriber):
+    ...     @classmethod
+    ...     def subscribes_to(cls):
+    ...         return ["payment.*", "refund.*"]
+    ...
+    ...     def handle(self, event):
+    ...         print(event["event_name"], self.business_payload(event)["amount"])
+    >>> ledger = Ledger()
+    >>> ledger.matches("payment.processed"), ledger.matches("order.created")
+    (True, False)
+    >>> ledger.active
+    False
+
+    ``*`` stands for any text, dots included, ``?`` for one character,
+    ``[abc]`` for one of these. An event that fits several patterns is handled
+    once. The methods may be called from any thread; events are handled on the
+    thread of the poller, one after the other.
+    """
+
+    def __init__(self) -> None:
+        self._active = False
+        self._subscriptions: list[str] = []
+        self._life_lock = threading.RLock()
+        # Set anew by each start: callbacks of an earlier one do nothing.
+        self._run: object = None
+        self._unsubscribe: list[Callable[[], None]] = []
+
+    @classmethod
+    @abstractmethod
+    def subscribes_to(cls) -> list[str]:
+        """Return the patterns of the event names to handle."""
+
+    @abstractmethod
+    def handle(self, event: dict[str, Any]) -> None:
+        """Handle one event: ``model_dump()`` of an ``InProcessDomainEvent``."""
+
+    @property
+    def active(self) -> bool:
+        """Whether events are handled."""
+        return self._active
+
+    @property
+    def subscriptions(self) -> list[str]:
+        """The patterns that events are handled for at the moment."""
+        return list(self._subscriptions)
+
+    def before_handle(self, event: dict[str, Any]) -> bool:
+        """Return whether to handle the event."""
+        return True
+
+    def after_handle(self, event: dict[str, Any]) -> None:  # noqa: B027 - a hook, not a duty
+        """Do what is to be done once the event is handled."""
+
+    def on_handle_error(self, event: dict[str, Any], error: Exception) -> None:
+        """Do what is to be done when handling an event failed."""
+        name = event.get("event_name", "unknown")
+        log_error(f"{type(self).__name__}: Failed to handle event {name}: {error}")
+
+    def matches(self, event_name: str) -> bool:
+        """Return whether one of the patterns fits the name."""
+        return any(fnmatchcase(event_name, pattern) for pattern in self.subscribes_to())
+
+    def start(self, poller: "InProcessDomainEventPoller") -> None:
+        """Handle what ``poller`` delivers from now on. Starting twice is fine."""
+        with self._life_lock:
+            if self._active:
+                return
+            patterns = list(self.subscribes_to())
+            self._active, self._run = True, object()
+            try:
+                for index, pattern in enumerate(patterns):
+                    self._subscribe(poller, pattern, patterns[:index])
+            except BaseException:
+                self.stop()
+                raise
+        log_debug(f"{type(self).__name__}: handles {', '.join(patterns)}")
+
+    def stop(self) -> None:
+        """Handle no more events. Stopping what was not started is fine."""
+        with self._life_lock:
+            if not self._active:
+                return
+            self._active, self._run, self._subscriptions = False, None, []
+            unsubscribe, self._unsubscribe = self._unsubscribe, []
+        for remove in unsubscribe:
+            remove()
+        log_debug(f"{type(self).__name__}: stopped")
+
+    def handle_event_safely(self, event: dict[str, Any]) -> None:
+        """Handle one event, if active; errors go to :meth:`on_handle_error`."""
+        if not self._active:
+            return
+        try:
+            if not self.before_handle(event):
+                return
+            self.handle(event)
+            self.after_handle(event)
+        except Exception as exc:
+            self._report(event, exc)
+
+    @staticmethod
+    def business_payload(event: dict[str, Any]) -> dict[str, Any]:
+        """Return what the publisher gave, out of the envelope it comes in.
+
+        >>> BaseSubscriber.business_payload({"payload": {"payload": {"amount": 5}}})
+        {'amount': 5}
+        """
+        payload: dict[str, Any] = event.get("payload") or {}
+        inner = payload.get("payload")
+        return inner if isinstance(inner, dict) else payload
+
+    def _subscribe(
+        self, poller: "InProcessDomainEventPoller", pattern: str, earlier: list[str]
+    ) -> None:
+        run = self._run
+
+        def callback(event: InProcessDomainEvent) -> None:
+            if self._run is not run:
+                return
+            if any(fnmatchcase(event.event_name, other) for other in earlier):
+                return
+            self._handle_if_matches(event, pattern)
+
+        poller.on_event(callback)
+        # Programs may pass a poller of their own that cannot do this.
+        off_event = getattr(poller, "off_event", None)
+        if off_event is not None:
+            self._unsubscribe.append(lambda: off_event(callback))
+        self._subscriptions.append(pattern)
+
+    def _handle_if_matches(self, event: InProcessDomainEvent, pattern: str) -> None:
+        if fnmatchcase(event.event_name, pattern):
+            self.handle_event_safely(event.model_dump())
+
+    def _report(self, event: dict[str, Any], error: Exception) -> None:
+        try:
+            self.on_handle_error(event, error)
+        except Exception as exc:
+            log_error(
+                f"{type(self).__name__}: on_handle_error failed: {type(exc).__name__}: {exc} "
+                f"(it was called with {type(error).__name__}: {error})"
+            )

@@ -1,0 +1,49 @@
+"""Coroutines on a lane: one event loop for each thread that runs handlers.
+
+A loop of its own for every step would cost more than most steps, and clients
+that handlers keep between steps would belong to a loop that is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable
+from typing import Any
+
+from tasker_core._execution import awaited, has_running_loop, in_other_thread
+
+
+class _ThreadLoop(threading.local):
+    loop: asyncio.AbstractEventLoop | None = None
+
+
+_thread = _ThreadLoop()
+
+
+def run_to_end(awaitable: Awaitable[Any]) -> Any:
+    """Returns what an awaitable gives; on a thread of its own if this one runs a loop."""
+    if has_running_loop():
+        return in_other_thread(lambda: asyncio.run(awaited(awaitable)))
+    loop = _thread.loop
+    if loop is None:
+        loop = _thread.loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(awaited(awaitable))
+    finally:
+        # Tasks that the step left behind must not run into the next one.
+        tasks = asyncio.all_tasks(loop)
+        if tasks:
+            _thread.loop = None
+            _close(loop, tasks)
+
+
+def _close(loop: asyncio.AbstractEventLoop, tasks: set[asyncio.Task[Any]]) -> None:
+    """Ends a loop as ``asyncio.run`` does."""
+    try:
+        for task in tasks:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        loop.close()
