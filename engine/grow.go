@@ -82,8 +82,8 @@ func (w *writer) grow(r *run, planned []*plannedStep) {
 			s.row.Parents = positionsJSON(s.parents)
 			w.touchStep(r, i)
 		}
-		if s.missing == 0 && s.state == StepPending && !slices.Contains(r.due, i) {
-			r.due = append(r.due, i)
+		if s.missing == 0 && s.state == StepPending {
+			r.addDue(i)
 		}
 	}
 }

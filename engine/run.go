@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/gofrs/uuid/v5"
@@ -44,7 +45,10 @@ type run struct {
 }
 
 // taskItself is the owner of a task's own changes, among step positions.
-const taskItself int32 = -1
+const (
+	taskItself int32 = -1
+	explained  int32 = -2 // the entry is closed by an explanation
+)
 
 // step is a step of a running task.
 type step struct {
@@ -151,6 +155,26 @@ func (r *run) ancestors(i int32, f func(*step)) {
 }
 
 const maxAncestry = 50
+
+// addDue lists a step as one that may be enqueued, once.
+func (r *run) addDue(i int32) {
+	if !slices.Contains(r.due, i) {
+		r.due = append(r.due, i)
+	}
+}
+
+// explain adds to the newest entry of the history who made the change and why.
+func (r *run) explain(by, reason string) {
+	b, err := json.Marshal(struct {
+		By     string `json:"by,omitempty"`
+		Reason string `json:"reason,omitempty"`
+	}{by, reason})
+	if err != nil {
+		panic(err) // strings always encode
+	}
+	r.history = append(append(r.history, ','), b...)
+	r.historyOwner = explained
+}
 
 // record adds a state change to the history of the current batch.
 func (r *run) record(owner int32, from, to string) {
