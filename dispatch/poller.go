@@ -1,0 +1,293 @@
+package dispatch
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gofrs/uuid/v5"
+)
+
+// The limits of programs that poll by themselves (python-api-core §2.9).
+const (
+	// StarvingAfter is when a polled step that nobody answered is worth a
+	// warning.
+	StarvingAfter = 10 * time.Second
+	// AnswerTimeout is when it is failed.
+	AnswerTimeout = 30 * time.Second
+
+	// pollAhead is how many steps are claimed before they are polled.
+	pollAhead = 16
+)
+
+// Poller hands the steps of a source to a program that polls for them and
+// completes them by their event id, instead of to lanes. All methods may be
+// called by any goroutine and none waits for the source, except Drain.
+type Poller struct {
+	o PollerOptions
+
+	mu      sync.Mutex
+	queue   queue
+	pending map[uuid.UUID]*polled
+	room    chan struct{} // has room for one: the queue has become shorter
+
+	stopClaim context.CancelFunc
+	wg        sync.WaitGroup
+}
+
+// PollerOptions configure a Poller.
+type PollerOptions struct {
+	Source   Source
+	WorkerID string
+	Metrics  Metrics      // nil observes nothing
+	Log      *slog.Logger // nil discards
+}
+
+// polled is a step that the program has and did not answer yet.
+type polled struct {
+	item
+	at time.Time // when it was polled
+}
+
+// NewPoller makes a Poller; Start sets it going.
+func NewPoller(o PollerOptions) *Poller {
+	if o.Metrics == nil {
+		o.Metrics = noMetrics{}
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Poller{o: o, pending: map[uuid.UUID]*polled{}, room: make(chan struct{}, 1)}
+}
+
+// Start begins to claim steps until Drain or the end of ctx.
+func (p *Poller) Start(ctx context.Context) {
+	ctx, p.stopClaim = context.WithCancel(ctx)
+	p.wg.Go(func() { p.claim(ctx) })
+}
+
+func (p *Poller) claim(ctx context.Context) {
+	for ctx.Err() == nil {
+		p.mu.Lock()
+		room := pollAhead - p.queue.len()
+		p.mu.Unlock()
+		if room <= 0 {
+			select {
+			case <-p.room:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		steps, err := p.o.Source.Claim(ctx, room)
+		if err != nil {
+			if ctx.Err() == nil && !errors.Is(err, context.Canceled) {
+				p.o.Log.Error("claim steps", "error", err)
+				select {
+				case <-time.After(claimRetry):
+				case <-ctx.Done():
+				}
+			}
+			continue
+		}
+		now := time.Now()
+		p.mu.Lock()
+		for _, s := range steps {
+			p.queue.push(item{s, now})
+		}
+		p.mu.Unlock()
+	}
+}
+
+// Drain stops claiming. Steps that the program has not polled, and those it
+// has not answered, are failed retryably: their source runs them again. A
+// Poller that was never started, or is drained already, is fine.
+func (p *Poller) Drain(ctx context.Context) error {
+	if p.stopClaim == nil {
+		return nil
+	}
+	p.stopClaim()
+	done := make(chan struct{})
+	go func() {
+		p.wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		return fmt.Errorf("drain: %w", ctx.Err())
+	}
+	p.mu.Lock()
+	var left []*polled
+	for {
+		it, ok := p.queue.pop()
+		if !ok {
+			break
+		}
+		left = append(left, &polled{item: it, at: time.Now()})
+	}
+	for _, step := range p.pending {
+		left = append(left, step)
+	}
+	clear(p.pending)
+	p.mu.Unlock()
+	for _, step := range left {
+		p.fail(step, "worker_lost", "the worker stopped before the step was done")
+	}
+	return nil
+}
+
+// Poll returns the event of the next step, nil when none waits.
+func (p *Poller) Poll() *Step {
+	p.mu.Lock()
+	it, ok := p.queue.pop()
+	if ok {
+		p.pending[it.step.EventID] = &polled{item: it, at: time.Now()}
+	}
+	p.mu.Unlock()
+	if !ok {
+		return nil
+	}
+	select {
+	case p.room <- struct{}{}:
+	default:
+	}
+	return it.step
+}
+
+// directives are the keys of a result by which it asks for more steps.
+type directives struct {
+	Decision json.RawMessage `json:"decision_point_outcome"`
+	Batches  json.RawMessage `json:"batch_processing_outcome"`
+}
+
+// Complete hands in the stored form of a step's result (engine-semantics
+// §6.1). It returns false when nobody waits for the event. The error is of a
+// result that cannot be read; the step then waits on.
+func (p *Poller) Complete(event uuid.UUID, result []byte) (bool, error) {
+	var r struct {
+		Success  bool            `json:"success"`
+		Result   json.RawMessage `json:"result"`
+		Metadata struct {
+			Retryable bool `json:"retryable"`
+		} `json:"metadata"`
+	}
+	if err := json.Unmarshal(result, &r); err != nil {
+		return false, fmt.Errorf("read result: %w", err)
+	}
+	outcome := PermanentFailure
+	switch {
+	case r.Success:
+		outcome = Success
+		var d directives
+		if json.Unmarshal(r.Result, &d) == nil && (d.Decision != nil || d.Batches != nil) {
+			outcome = SuccessDirective
+		}
+	case r.Metadata.Retryable:
+		outcome = RetryableFailure
+	}
+	return p.answer(event, outcome, result), nil
+}
+
+// Checkpoint hands in a step's progress; the step is delivered again under a
+// new event id. It returns false when nobody waits for the event.
+func (p *Poller) Checkpoint(event uuid.UUID, checkpoint []byte) bool {
+	return p.answer(event, CheckpointYield, checkpoint)
+}
+
+func (p *Poller) answer(event uuid.UUID, outcome Outcome, result []byte) bool {
+	p.mu.Lock()
+	step, ok := p.pending[event]
+	delete(p.pending, event)
+	p.mu.Unlock()
+	if !ok {
+		p.o.Log.Warn("answer for an event that nobody waits for", "event_id", event)
+		return false
+	}
+	p.complete(step, outcome, result)
+	return true
+}
+
+func (p *Poller) complete(s *polled, outcome Outcome, result []byte) {
+	took := time.Since(s.at)
+	p.o.Metrics.StepDone(s.step, outcome, s.at.Sub(s.queued), took)
+	p.o.Source.Complete(s.step, Result{Outcome: outcome, JSON: result, Started: s.at, Duration: took})
+}
+
+func (p *Poller) fail(s *polled, errorType, message string) {
+	p.complete(s, RetryableFailure, FailureResult(Failure{
+		Step: s.step, Message: message, ErrorType: errorType, Retryable: true, Took: time.Since(s.at), WorkerID: p.o.WorkerID,
+	}))
+}
+
+// FailTimedOut fails the steps that the program has had for longer than
+// AnswerTimeout and returns how many there were.
+func (p *Poller) FailTimedOut() int {
+	late := p.olderThan(AnswerTimeout, true)
+	for _, s := range late {
+		p.fail(s, "ffi_timeout", fmt.Sprintf("FFI handler timed out after %dms", AnswerTimeout.Milliseconds()))
+	}
+	return len(late)
+}
+
+// WarnStarving logs each step that the program has had for longer than
+// StarvingAfter.
+func (p *Poller) WarnStarving() {
+	for _, s := range p.olderThan(StarvingAfter, false) {
+		p.o.Log.Warn("step waits for its program", "step", s.step.Name, "task_uuid", s.step.TaskUUID,
+			"event_id", s.step.EventID, "age_ms", time.Since(s.at).Milliseconds())
+	}
+}
+
+// olderThan returns the pending steps of more than this age, oldest first.
+func (p *Poller) olderThan(age time.Duration, remove bool) []*polled {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var found []*polled
+	for event, s := range p.pending {
+		if time.Since(s.at) > age {
+			found = append(found, s)
+			if remove {
+				delete(p.pending, event)
+			}
+		}
+	}
+	slices.SortFunc(found, func(a, b *polled) int { return a.at.Compare(b.at) })
+	return found
+}
+
+// PollerStats is what get_ffi_dispatch_metrics tells (python-api-core §2.9).
+type PollerStats struct {
+	Pending   int     `json:"pending_count"`
+	OldestMS  *int64  `json:"oldest_pending_age_ms"`
+	NewestMS  *int64  `json:"newest_pending_age_ms"`
+	OldestID  *string `json:"oldest_event_id"`
+	Starving  bool    `json:"starvation_detected"`
+	StarvingN int     `json:"starving_event_count"`
+}
+
+// Stats reports the steps that the program has.
+func (p *Poller) Stats() PollerStats {
+	all := p.olderThan(-1, false)
+	s := PollerStats{Pending: len(all)}
+	if len(all) == 0 {
+		return s
+	}
+	age := func(s *polled) *int64 {
+		ms := time.Since(s.at).Milliseconds()
+		return &ms
+	}
+	id := all[0].step.EventID.String()
+	s.OldestMS, s.NewestMS, s.OldestID = age(all[0]), age(all[len(all)-1]), &id
+	for _, step := range all {
+		if time.Since(step.at) > StarvingAfter {
+			s.StarvingN++
+		}
+	}
+	s.Starving = s.StarvingN > 0
+	return s
+}
