@@ -7,6 +7,7 @@ package engine
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -150,6 +151,21 @@ const naiveLayout = "2006-01-02T15:04:05.999999"
 // MarshalJSON writes the time without zone and with up to microseconds.
 func (t NaiveTime) MarshalJSON() ([]byte, error) {
 	return []byte(`"` + t.UTC().Format(naiveLayout) + `"`), nil
+}
+
+// UnmarshalJSON reads what MarshalJSON writes, and a time with a zone.
+func (t *NaiveTime) UnmarshalJSON(data []byte) error {
+	var text string
+	if err := json.Unmarshal(data, &text); err != nil {
+		return err
+	}
+	for _, layout := range []string{naiveLayout, time.RFC3339Nano} {
+		if parsed, err := time.Parse(layout, text); err == nil {
+			t.Time = parsed.UTC()
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is no time as in 2006-01-02T15:04:05", text)
 }
 
 // TaskFilter selects tasks for Engine.Tasks, newest first.

@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tasker-systems/taskerpy/dispatch"
@@ -13,6 +14,8 @@ import (
 type completion struct {
 	claim  *claim
 	result dispatch.Result
+	// taken is set once the writer took the step back from whoever ran it.
+	taken bool
 }
 
 // apply carries a result out (engine-semantics §4.2). A result that nobody
@@ -20,10 +23,10 @@ type completion struct {
 // before.
 func (c *completion) apply(w *writer) error {
 	r, i := w.runs[store.TaskOf(c.claim.stepID)], c.claim.position
-	if w.handed[c.claim.stepID] == c.claim {
+	if c.taken = w.handed[c.claim.stepID] == c.claim; c.taken {
 		delete(w.handed, c.claim.stepID)
 	}
-	if r == nil || r.steps[i].state != StepInProgress || r.steps[i].row.Attempts != c.claim.attempt {
+	if !c.taken || r == nil || r.steps[i].state != StepInProgress || r.steps[i].row.Attempts != c.claim.attempt {
 		w.e.log.Debug("result dropped: nobody waits for it any more", "step", c.claim.name, "task_uuid", c.claim.taskUUID)
 		return nil
 	}
@@ -159,8 +162,9 @@ func nextCheckpoint(before, yielded []byte, step string, now time.Time) ([]byte,
 	return json.Marshal(next)
 }
 
-// apply puts a claimant in line.
+// apply puts a claimant in line, in place of those who gave up.
 func (c *claimant) apply(w *writer) error {
+	w.claimants = slices.DeleteFunc(w.claimants, func(c *claimant) bool { return c.state.Load() == claimantGone })
 	w.claimants = append(w.claimants, c)
 	return nil
 }

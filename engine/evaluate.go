@@ -180,7 +180,6 @@ func (w *writer) cancelSteps(r *run) {
 	for i := range r.steps {
 		if !r.steps[i].state.Terminal() {
 			w.moveStep(r, int32(i), stepCancel, "")
-			delete(w.handed, r.steps[i].row.ID)
 		}
 	}
 }

@@ -112,7 +112,7 @@ func (x *expansion) decide(outcome json.RawMessage) (warning string, err error) 
 	members, exits := x.graph()
 	for _, name := range o.StepNames {
 		if s := members[name]; s == nil || s.Type == template.BatchWorker {
-			return "", fmt.Errorf("Step '%s' is not a valid descendant of decision point '%s'", name, x.from.Name) //nolint:staticcheck // the reference's text
+			return "", fmt.Errorf("Step '%s' is not a valid descendant of decision point '%s'", name, x.from.Name)
 		}
 	}
 	chosen := x.walk(o.StepNames, members, exits)

@@ -230,14 +230,13 @@ func arrayOf(n int) string { return "[" + strings.TrimSuffix(strings.Repeat("1,"
 
 // sized is a context of exactly n bytes.
 func sized(n int) string {
-	parts := make([]string, 0, n/9000)
-	for i := 0; n > 9000; i++ {
-		part := fmt.Sprintf(`"k%d":"%s"`, i, strings.Repeat("x", 8000))
-		parts, n = append(parts, part), n-len(part)-1
+	var b strings.Builder
+	b.WriteString("{")
+	for i := 0; n-b.Len() > 9000; i++ {
+		fmt.Fprintf(&b, `"k%d":"%s",`, i, strings.Repeat("x", 8000))
 	}
-	const rest = `{"rest":""}`
-	return strings.Replace(rest, `""`, `"`+strings.Repeat("y", n-len(rest))+`"`, 1)[:1] +
-		strings.Join(append(parts, `"rest":"`+strings.Repeat("y", n-len(rest))+`"`), ",") + "}"
+	b.WriteString(`"rest":"`)
+	return b.String() + strings.Repeat("y", n-b.Len()-2) + `"}`
 }
 
 func TestAContextWithinTheLimitsIsAccepted(t *testing.T) {

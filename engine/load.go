@@ -16,7 +16,7 @@ func (w *writer) load(ctx context.Context) error {
 	w.named, w.byKey = map[int64]*namedTask{}, map[templateKey]*namedTask{}
 	w.namedSteps = map[string]store.NamedStep{}
 	w.runs, w.byUUID = map[int64]*run{}, map[uuid.UUID]*run{}
-	w.ready, w.timers = readyQueue{}, timers{}
+	w.ready, w.timers, w.delayed = readyQueue{}, timers{}, 0
 	w.stale = true
 	err := w.store.Read(ctx, func(r *store.Reader) error {
 		if err := w.loadTemplates(ctx, r); err != nil {
@@ -104,8 +104,8 @@ func (w *writer) loadRun(ctx context.Context, reader *store.Reader, t *store.Ful
 }
 
 // find returns a task that is not finished, from memory or, when it rests,
-// from the file. A finished task is returned as the file has it and is let go
-// of after the batch. The error is ErrNotFound or ErrUnavailable.
+// from the file. What then turns out to be at rest is let go of after the
+// batch. The error is ErrNotFound or ErrUnavailable.
 func (w *writer) find(task uuid.UUID) (*run, error) {
 	if r := w.byUUID[task]; r != nil {
 		return r, nil
@@ -125,10 +125,8 @@ func (w *writer) find(task uuid.UUID) (*run, error) {
 	case found == nil:
 		return nil, fmt.Errorf("task %s: %w", task, ErrNotFound)
 	}
-	if found.state.Terminal() {
-		delete(w.runs, found.row.ID)
-		delete(w.byUUID, task)
-	} else {
+	w.batch.found = append(w.batch.found, found)
+	if !found.state.Terminal() {
 		w.resume(found)
 	}
 	return found, nil
@@ -155,7 +153,8 @@ func (w *writer) resumeStep(r *run, i int32) {
 	case StepEnqueued:
 		w.offer(r, i)
 	case StepInProgress:
-		if w.handed[s.row.ID] == nil {
+		if c := w.handed[s.row.ID]; c == nil || c.attempt != s.row.Attempts {
+			delete(w.handed, s.row.ID)
 			w.offer(r, i) // claimed by a commit that seemed to fail: nobody has it
 		}
 	case StepWaitingForRetry:

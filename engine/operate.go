@@ -86,7 +86,6 @@ func (o *operation) apply(w *writer) error {
 		s.row.Attempts, s.row.LastAttemptedAt = 0, 0
 	}
 	s.row.BackoffSeconds, s.row.NextRetryAt = -1, 0
-	delete(w.handed, s.row.ID)
 	w.moveStep(r, i, o.event, o.Reason)
 	r.explain(o.By, o.Reason)
 	if o.event == stepResetForRetry && r.steps[i].missing == 0 {

@@ -109,7 +109,7 @@ func (c *cancellation) apply(w *writer) error {
 		return err
 	}
 	if _, err := r.state.next(taskCancel); err != nil {
-		return fmt.Errorf("Cannot cancel a completed task: %w", err) //nolint:staticcheck // the reference's text
+		return fmt.Errorf("Cannot cancel a completed task: %w", err) //lint:ignore ST1005 the reference's text
 	}
 	w.cancelSteps(r)
 	w.moveTask(r, taskCancel, "")

@@ -76,6 +76,8 @@ type namedTask struct {
 	// nobody here can run its steps: they are parked.
 	active bool
 	parked []parkedStep
+	// enqueued is how many steps of its running tasks are enqueued.
+	enqueued int32
 }
 
 // parkedStep is an enqueued step whose template is not registered.

@@ -100,9 +100,9 @@ func (e *Engine) Tasks(ctx context.Context, f TaskFilter) (TaskList, error) {
 			}
 			list.Tasks = append(list.Tasks, v.task(&rows[i]))
 		}
+		pages := (total + f.PerPage - 1) / f.PerPage
 		list.Pagination = Pagination{
-			Page: f.Page, PerPage: f.PerPage, TotalCount: total, TotalPages: (total + f.PerPage - 1) / f.PerPage,
-			HasNext: f.Page*f.PerPage < total, HasPrevious: f.Page > 1,
+			Page: f.Page, PerPage: f.PerPage, TotalCount: total, TotalPages: pages, HasNext: f.Page < pages, HasPrevious: f.Page > 1,
 		}
 		return nil
 	})
@@ -119,7 +119,7 @@ func (f *TaskFilter) rows() (store.Filter, error) {
 	}
 	rows := store.Filter{
 		Namespace: f.Namespace, Initiator: f.Initiator, SourceSystem: f.SourceSystem,
-		Limit: f.PerPage, Offset: (f.Page - 1) * f.PerPage,
+		Limit: f.PerPage, Offset: min(f.Page-1, math.MaxInt/maxPerPage) * f.PerPage, // a page number may be any
 	}
 	switch f.Status {
 	case "":

@@ -117,6 +117,21 @@ func (ws *waits) settle(task uuid.UUID) {
 	delete(ws.byTask, task)
 }
 
+// settleExcept ends the waits for all tasks but those that open tells to go on.
+func (ws *waits) settleExcept(open func(task uuid.UUID) bool) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	for task, all := range ws.byTask {
+		if open(task) {
+			continue
+		}
+		for _, w := range all {
+			close(w.done)
+		}
+		delete(ws.byTask, task)
+	}
+}
+
 func (ws *waits) close() {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()

@@ -39,6 +39,9 @@ type writer struct {
 	byUUID map[uuid.UUID]*run
 	ready  readyQueue
 	timers timers
+	// delayed is how many steps of the running tasks wait for a retry. Unlike
+	// the timers it has none that were cancelled meanwhile.
+	delayed int32
 
 	claimants []*claimant
 	handed    map[int64]*claim // claims that somebody runs, by step id
@@ -56,6 +59,7 @@ type batch struct {
 	inserts    []func() error
 	dirty      []*run
 	evaluate   []*run
+	found      []*run // at rest until somebody asked for them
 	attempts   []store.FailedAttempt
 	grants     []pendingGrant
 	changes    []Change
@@ -98,7 +102,7 @@ func (w *writer) live() {
 	pause := retryFirst
 	for {
 		items, open := w.e.inbox.take(buf)
-		err := w.round(items)
+		err := w.round(items, open)
 		clear(items)
 		buf = items
 		switch {
@@ -121,8 +125,9 @@ func (w *writer) live() {
 	}
 }
 
-// round carries requests out and commits.
-func (w *writer) round(items []request) error {
+// round carries requests out and commits. When the engine is being closed, no
+// more steps are handed out: their results could not be taken.
+func (w *writer) round(items []request, open bool) error {
 	if w.stale {
 		if err := w.load(w.ctx); err != nil {
 			w.refuse(items, err)
@@ -132,6 +137,8 @@ func (w *writer) round(items []request) error {
 		for _, r := range w.inOrder() {
 			w.resume(r)
 		}
+		// A commit that seemed to fail may have ended tasks all the same.
+		w.e.waits.settleExcept(func(task uuid.UUID) bool { return w.byUUID[task] != nil })
 	} else {
 		w.begin()
 	}
@@ -145,8 +152,10 @@ func (w *writer) round(items []request) error {
 	}
 	w.fireTimers()
 	w.evaluateAll()
-	w.serve()
-	w.evaluateAll()
+	if open {
+		w.serve()
+		w.evaluateAll()
+	}
 	return w.commit()
 }
 
@@ -290,6 +299,9 @@ func (w *writer) finish() {
 	for _, r := range b.dirty {
 		w.saved(r)
 	}
+	for _, r := range b.found {
+		w.letGo(r)
+	}
 	w.clearBatch()
 	w.count()
 }
@@ -308,7 +320,13 @@ func (w *writer) saved(r *run) {
 		r.historyRows++
 	}
 	r.dirty = false
-	if r.settled() {
+	w.letGo(r)
+}
+
+// letGo forgets a run to which nothing will happen any more.
+func (w *writer) letGo(r *run) {
+	if r.settled() && w.runs[r.row.ID] == r {
+		w.tally(r, -1)
 		delete(w.runs, r.row.ID)
 		delete(w.byUUID, r.row.UUID)
 		w.e.waits.settle(r.row.UUID)
@@ -330,8 +348,10 @@ func (w *writer) fail(err error) {
 	}
 	for _, r := range b.requests {
 		if c, ok := r.(*completion); ok {
-			w.handed[c.claim.stepID] = c.claim
-			w.again = append(w.again, c)
+			if c.taken {
+				w.handed[c.claim.stepID] = c.claim
+				w.again = append(w.again, c)
+			}
 			continue
 		}
 		r.reply(w, err)
@@ -358,25 +378,30 @@ func (w *writer) clearBatch() {
 	b := &w.batch
 	clear(b.requests)
 	clear(b.dirty)
+	clear(b.found)
 	clear(b.changes)
 	clear(b.identities)
 	*b = batch{
-		at: b.at, requests: b.requests[:0], dirty: b.dirty[:0], changes: b.changes[:0], evaluate: b.evaluate[:0],
+		at: b.at, requests: b.requests[:0], dirty: b.dirty[:0], changes: b.changes[:0], evaluate: b.evaluate[:0], found: b.found[:0],
 		identities: b.identities,
 	}
 }
 
 // count publishes how much work there is.
 func (w *writer) count() {
-	parked := 0
+	var ready, parked int32
 	for _, n := range w.named {
-		parked += len(n.parked)
+		if n.active {
+			ready += n.enqueued
+		} else {
+			parked += n.enqueued
+		}
 	}
 	s := &w.e.stats
 	s.open.Store(int64(len(w.runs)))
-	s.ready.Store(int64(w.ready.len()))
+	s.ready.Store(int64(ready))
 	s.running.Store(int64(len(w.handed)))
-	s.delayed.Store(int64(w.timers.len()))
+	s.delayed.Store(int64(w.delayed))
 	s.parked.Store(int64(parked))
 }
 
@@ -397,8 +422,18 @@ func (w *writer) end(err error) {
 
 // adopt takes a run into memory.
 func (w *writer) adopt(r *run) {
+	if w.runs[r.row.ID] == r {
+		return
+	}
+	w.tally(r, 1)
 	w.runs[r.row.ID] = r
 	w.byUUID[r.row.UUID] = r
+}
+
+// tally counts the steps of a run that comes (1) or goes (-1).
+func (w *writer) tally(r *run, sign int32) {
+	r.named.enqueued += sign * r.counts[StepEnqueued]
+	w.delayed += sign * r.counts[StepWaitingForRetry]
 }
 
 // inOrder returns the running tasks, oldest first.
@@ -470,10 +505,12 @@ func (w *writer) setStep(r *run, i int32, to StepState, message string) {
 	w.touchStep(r, i)
 	s := &r.steps[i]
 	r.record(i, s.state.String(), to.String())
+	w.tally(r, -1)
 	if s.state != stepNew {
 		r.counts[s.state]--
 	}
 	r.counts[to]++
+	w.tally(r, 1)
 	switch to {
 	case StepInProgress:
 		s.row.Attempts++

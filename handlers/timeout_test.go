@@ -118,4 +118,32 @@ func TestATimeoutNeverHitsTheNextStep(t *testing.T) {
 	}
 }
 
+func TestACoroutineThatWaitsIsEndedByItsTimeout(t *testing.T) {
+	f := running(t, `
+import asyncio
+from tasker_core.step_handler import step_handler
+
+left = []
+
+@step_handler("waiting_coroutine")
+async def waiting():
+    try:
+        await asyncio.sleep(3600)
+    finally:
+        left.append(1)
+
+@step_handler("after_waiting")
+async def after():
+    await asyncio.sleep(0)
+    return {"left": len(left)}
+`)
+	f.steps <- stepFor(t, "waiting_coroutine", 50*time.Millisecond)
+	require.Equal(t, dispatch.RetryableFailure, (<-f.results).Outcome)
+
+	f.steps <- stepFor(t, "after_waiting", 0)
+	r := <-f.results
+	require.Equal(t, dispatch.Success, r.Outcome, string(r.JSON))
+	require.Contains(t, string(r.JSON), `"left":1`)
+}
+
 var _ dispatch.Executor = (*handlers.Executor)(nil)

@@ -7,7 +7,7 @@ import (
 
 // errNoWorker is the text that programs written for the reference package
 // look for (python-api-core §2.2).
-var errNoWorker = errors.New("Worker not initialized. Call bootstrap_worker() first.") //nolint:staticcheck // the reference's text
+var errNoWorker = errors.New("Worker not initialized. Call bootstrap_worker() first.") //lint:ignore ST1005 the reference's text
 
 // native answers what Python asks through tasker_core._tasker_core.
 func (o output) native(name string, payload []byte) ([]byte, error) {
@@ -22,7 +22,8 @@ func (o output) native(name string, payload []byte) ([]byte, error) {
 	case "get_worker_status":
 		return json.Marshal(map[string]any{"running": false, "error": "Worker system not initialized"})
 	case "bootstrap_worker":
-		return nil, errors.New("Bootstrap failed: a handler runs inside a worker already; programs that poll by themselves need a deployment") //nolint:staticcheck // the reference's form
+		//lint:ignore ST1005 the reference's form
+		return nil, errors.New("Bootstrap failed: a handler runs inside a worker already; programs that poll by themselves need a deployment")
 	default:
 		return nil, errNoWorker
 	}

@@ -92,9 +92,8 @@ func slogLevel(python int) slog.Level {
 	}
 }
 
-// logLine writes a line to a log: what becomes of handlers' output unless
-// Config.Output takes it.
-func logLine(log *slog.Logger) func(OutputLine) {
+// LogLines writes lines to a log.
+func LogLines(log *slog.Logger) func(OutputLine) {
 	return func(l OutputLine) {
 		attrs := make([]slog.Attr, 0, 8)
 		add := func(key, value string) {

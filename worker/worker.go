@@ -13,7 +13,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -21,17 +20,25 @@ import (
 	"github.com/tasker-systems/taskerpy/embed"
 	"github.com/tasker-systems/taskerpy/engine"
 	"github.com/tasker-systems/taskerpy/gil"
+	"github.com/tasker-systems/taskerpy/gil/state"
 	"github.com/tasker-systems/taskerpy/handlers"
 	"github.com/tasker-systems/taskerpy/template"
+)
+
+const (
+	// closeTimeout is how long the engine may take for its last commits.
+	closeTimeout = 5 * time.Second
+	// abandonTimeout is how long Python's exit hooks may take when nothing was
+	// run: modules may have started threads that never end.
+	abandonTimeout = 5 * time.Second
 )
 
 // Config says what to run.
 type Config struct {
 	// Paths are handler files, directories and dotted module names.
 	Paths []string
-	// Templates are template files and directories. Empty: those of
-	// TASKER_TEMPLATE_PATH, else those beside the handlers, else templates
-	// are inferred from the handlers' decorators.
+	// Templates are template files and directories. Empty: those beside the
+	// handlers, else templates are inferred from the handlers' decorators.
 	Templates []string
 	// Python is a virtualenv's folder or a python; see embed.FindPython.
 	Python string
@@ -44,13 +51,16 @@ type Config struct {
 	AlwaysUnique bool // the same input may be submitted again
 	// Environment, when not empty, applies the templates' overrides for it.
 	Environment    string
-	WorkerID       string
+	WorkerID       string        // "" means DefaultID()
 	SwitchInterval time.Duration // of the GIL; 0 keeps Python's own
 
 	Log      *slog.Logger // nil discards
 	LogLevel slog.Level   // what Python's logging passes on
-	// Output receives what handlers print and log; nil writes it to Log.
+	// Output receives what handlers print and log, LogLines(Log) when nil.
 	Output func(OutputLine)
+	// Accept, when not nil, sees what was found, all of it usable, before the
+	// data file is opened or made. An error of its ends the start.
+	Accept func(Report) error
 
 	Metrics        dispatch.Metrics
 	CommitObserver func(took time.Duration, changes int)
@@ -61,15 +71,20 @@ func (c *Config) fill() {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	if c.Output == nil {
-		c.Output = logLine(c.Log)
+		c.Output = LogLines(c.Log)
 	}
 	if c.WorkerID == "" {
-		host, err := os.Hostname()
-		if err != nil {
-			host = "taskerpy"
-		}
-		c.WorkerID = fmt.Sprintf("%s-%d", host, os.Getpid())
+		c.WorkerID = DefaultID()
 	}
+}
+
+// DefaultID names this process among others: host name and process id.
+func DefaultID() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "taskerpy"
+	}
+	return fmt.Sprintf("%s-%d", host, os.Getpid())
 }
 
 // Report is everything found about handlers and templates.
@@ -94,206 +109,18 @@ func (e *ProblemsError) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// python is a started interpreter with the user's modules imported.
-type python struct {
-	runtime *gil.Runtime
-	host    *handlers.Host
-	report  Report
-}
-
-// stop ends the interpreter; the dispatcher must be drained before.
-func (p *python) stop(ctx context.Context) error {
-	if p.host != nil {
-		p.host.Close()
-	}
-	return p.runtime.Stop(ctx)
-}
-
 // Check imports handlers, reads templates and matches the two. Problems of the
 // user's files are findings; the error is of the environment or the host.
 func Check(ctx context.Context, c Config) (Report, error) {
 	c.fill()
 	p, err := prepare(ctx, c)
 	if p != nil {
-		defer func() { _ = p.stop(ctx) }()
+		defer p.abandon(ctx, c.Log)
 	}
 	if err != nil {
 		return Report{}, err
 	}
 	return p.report, nil
-}
-
-// prepare starts Python and finds out what there is to run.
-func prepare(ctx context.Context, c Config) (*python, error) {
-	found, err := embed.FindPython(ctx, c.Python, folders(c.Paths))
-	if err != nil {
-		return nil, err
-	}
-	for _, w := range found.Warnings {
-		c.Log.Warn(w)
-	}
-	r, err := gil.Start(ctx, gil.Config{
-		Python: found, Native: output{c.Output}.native, LogLevel: c.LogLevel, SwitchInterval: c.SwitchInterval,
-	})
-	if err != nil {
-		return nil, err
-	}
-	p := &python{runtime: r}
-	p.report.Python = r.Info()
-	if p.host, err = handlers.New(ctx, r, c.WorkerID); err != nil {
-		return p, err
-	}
-	return p, p.find(c)
-}
-
-// find fills the report.
-func (p *python) find(c Config) error {
-	loaded, err := p.host.Load(c.Paths...)
-	if err != nil {
-		return err
-	}
-	p.report.Handlers = loaded.Handlers
-	for _, problem := range loaded.Problems {
-		p.report.Findings = append(p.report.Findings, importFinding(problem, p.report.Python.Executable))
-	}
-	if len(loaded.Problems) == 0 && len(loaded.Handlers) == 0 {
-		p.report.Findings = append(p.report.Findings, template.Finding{
-			Code: "NO_HANDLERS", Severity: template.SeverityError,
-			Message: "no handlers in " + strings.Join(c.Paths, ", "),
-			Remedy: fmt.Sprintf("looked into %s for classes derived from tasker_core.StepHandler and for functions decorated with @step_handler and its kin",
-				orNone(loaded.Modules)),
-		})
-		return nil
-	}
-
-	places, explicit := templatePlaces(c, loaded)
-	ts, findings := template.Load(places...)
-	p.report.Findings = append(p.report.Findings, findings...)
-	if len(ts) == 0 && !explicit && !template.HasErrors(findings) {
-		ts = handlers.Infer(loaded)
-		for _, t := range ts {
-			p.report.Findings = append(p.report.Findings, t.Validate()...)
-		}
-	}
-	if len(ts) == 0 && !template.HasErrors(p.report.Findings) {
-		p.report.Findings = append(p.report.Findings, template.Finding{
-			Code: "NO_TEMPLATES", Severity: template.SeverityError,
-			Message: "no task templates for the handlers in " + strings.Join(c.Paths, ", "),
-			Remedy:  fmt.Sprintf("looked into %s for *.yaml and *.yml; name others with --templates, or write handlers with @step_handler and @depends_on", orNone(places)),
-		})
-		return nil
-	}
-	if c.Environment != "" {
-		for i, t := range ts {
-			ts[i] = t.ForEnvironment(c.Environment)
-		}
-	}
-	return p.match(loaded, ts, explicit)
-}
-
-// match finds the handler of every step. A template that merely lies beside
-// the handlers and has none of its own among them belongs to others.
-func (p *python) match(loaded handlers.Loaded, ts []*template.Template, explicit bool) error {
-	for _, t := range ts {
-		missing, err := p.host.Check(loaded, []*template.Template{t})
-		if err != nil {
-			return err
-		}
-		if !explicit && len(missing) == len(t.Steps) && len(ts) > 1 {
-			p.report.Findings = append(p.report.Findings, template.Finding{
-				Code: "NOT_OURS", Severity: template.SeverityInfo, Pos: template.Position{File: t.Path},
-				Message: fmt.Sprintf("template %s is left out: none of its handlers is in %s", t.Key(), strings.Join(loaded.Modules, ", ")),
-			})
-			continue
-		}
-		p.report.Findings = append(p.report.Findings, missing...)
-		p.report.Templates = append(p.report.Templates, t)
-	}
-	return nil
-}
-
-func orNone(names []string) string {
-	if len(names) == 0 {
-		return "nothing"
-	}
-	return strings.Join(names, ", ")
-}
-
-func importFinding(problem handlers.Problem, executable string) template.Finding {
-	f := template.Finding{
-		Code: "IMPORT", Severity: template.SeverityError, Message: problem.Message,
-		Pos: template.Position{File: problem.File, Line: problem.Line},
-	}
-	if problem.Missing != "" {
-		top, _, _ := strings.Cut(problem.Missing, ".")
-		f.Remedy = fmt.Sprintf("if it is a package, install it: %s -m pip install %s", executable, top)
-	}
-	return f
-}
-
-// folders are where a virtualenv may lie: beside the handlers, then here.
-func folders(paths []string) []string {
-	var out []string
-	for _, p := range paths {
-		info, err := os.Stat(p)
-		if err != nil {
-			continue // a dotted name, or something that the import will complain about
-		}
-		dir := p
-		if !info.IsDir() {
-			dir = filepath.Dir(p)
-		}
-		out = append(out, dir, filepath.Dir(filepath.Clean(dir)))
-	}
-	return append(out, ".")
-}
-
-// templatePlaces says where to look for templates, and whether the user said so.
-func templatePlaces(c Config, loaded handlers.Loaded) (places []string, explicit bool) {
-	if len(c.Templates) > 0 {
-		return c.Templates, true
-	}
-	if path := os.Getenv("TASKER_TEMPLATE_PATH"); path != "" {
-		return filepath.SplitList(path), true
-	}
-	for _, p := range c.Paths {
-		if info, err := os.Stat(p); err == nil && info.IsDir() {
-			places = append(places, p)
-		}
-	}
-	// Beside a file: not the whole tree below it, which may be anything.
-	for _, h := range loaded.Handlers {
-		if !slices.ContainsFunc(places, func(dir string) bool { return within(h.File, dir) }) {
-			places = append(places, besideFile(filepath.Dir(h.File))...)
-		}
-	}
-	slices.Sort(places)
-	return slices.Compact(places), false
-}
-
-func within(file, dir string) bool {
-	abs, err := filepath.Abs(dir)
-	if err != nil {
-		return false
-	}
-	rel, err := filepath.Rel(abs, file)
-	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
-}
-
-func besideFile(dir string) []string {
-	var out []string
-	for _, pattern := range []string{"*.yaml", "*.yml"} {
-		if files, err := filepath.Glob(filepath.Join(dir, pattern)); err == nil {
-			out = append(out, files...)
-		}
-	}
-	out = slices.DeleteFunc(out, func(file string) bool { return !template.Looks(file) })
-	for _, sub := range []string{"templates", filepath.Join("config", "tasks")} {
-		if info, err := os.Stat(filepath.Join(dir, sub)); err == nil && info.IsDir() {
-			out = append(out, filepath.Join(dir, sub))
-		}
-	}
-	return out
 }
 
 // Worker is one running taskerpy.
@@ -322,6 +149,11 @@ func Start(ctx context.Context, c Config) (*Worker, error) {
 	}
 	if template.HasErrors(w.python.report.Findings) {
 		return nil, w.abandon(ctx, &ProblemsError{w.python.report.Findings})
+	}
+	if c.Accept != nil {
+		if err := c.Accept(w.python.report); err != nil {
+			return nil, w.abandon(ctx, err)
+		}
 	}
 	if w.engine, err = openEngine(ctx, c, w.python.report.Templates); err != nil {
 		return nil, w.abandon(ctx, err)
@@ -358,9 +190,7 @@ func openEngine(ctx context.Context, c Config, ts []*template.Template) (*engine
 // abandon takes down what was started before err.
 func (w *Worker) abandon(ctx context.Context, err error) error {
 	if w.python != nil {
-		if stopErr := w.python.stop(ctx); stopErr != nil {
-			w.log.Warn("stop Python", "error", stopErr)
-		}
+		w.python.abandon(ctx, w.log)
 	}
 	return err
 }
@@ -377,6 +207,15 @@ func (w *Worker) Report() Report { return w.python.report }
 // Python tells about the running Python.
 func (w *Worker) Python() gil.Info { return w.python.runtime.Info() }
 
+// Lanes counts the lanes by their state. It never waits for the GIL.
+func (w *Worker) Lanes() map[state.State]int {
+	out := map[state.State]int{}
+	for _, l := range w.python.runtime.DebugState().Lanes {
+		out[l.State]++
+	}
+	return out
+}
+
 // DebugState is what /debug/lanes shows: every thread that may hold the GIL,
 // and the dispatcher. It never waits for the GIL.
 func (w *Worker) DebugState() any {
@@ -392,7 +231,11 @@ func (w *Worker) DebugState() any {
 // any time, and the next start runs those steps again.
 func (w *Worker) Drain(ctx context.Context) error {
 	drained := w.dispatcher.Drain(ctx)
-	closed := w.engine.Close(context.WithoutCancel(ctx))
+	// What has finished is made durable even when the time is over, but a disk
+	// that hangs must not keep the process.
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
+	closed := w.engine.Close(closing)
 	if drained != nil {
 		return cmp.Or(drained, closed)
 	}

@@ -111,17 +111,18 @@ def main() -> None:
     name = f"python{sys.version_info.major}.{sys.version_info.minor}"
     libdir = library_dir(f"lib{name}.so")
     includes = include_dirs()
-    compat = Path(__file__).resolve().parent / "cpy3_compat.h"
+    compat = Path(__file__).with_name("cpy3_compat.h").read_text(encoding="utf-8")
     header = (
         f"#define TASKERPY_PYTHON_EXECUTABLE {json.dumps(str(base_executable()))}\n"
         f"#define TASKERPY_PYTHON_VERSION {json.dumps(full_version())}\n"
     )
-    seed = "\n".join([header, str(libdir), *map(str, includes), compat.read_text(encoding="utf-8")])
+    seed = "\n".join([header, str(libdir), *map(str, includes), compat])
     key = hashlib.sha256(seed.encode()).hexdigest()[:12]
 
     out = Path(sys.argv[1]).resolve() / f"py{full_version()}-{key}"
     out.mkdir(parents=True, exist_ok=True)
     write(out / "taskerpy_python.h", header)
+    write(out / "cpy3_compat.h", compat)
     flags = " ".join(f"-I{escape(folder)}" for folder in [*includes, out])
     lib = escape(libdir)
     write(
@@ -130,7 +131,7 @@ def main() -> None:
         "Description: the Python that taskerpy embeds\n"
         f"Version: {full_version()}\n"
         f"Libs: -L{lib} -Wl,-rpath,{lib} -l{name} -ldl -lm\n"
-        f"Cflags: {flags} -include {escape(compat)} -Wno-deprecated-declarations\n",
+        f"Cflags: {flags} -include cpy3_compat.h -Wno-deprecated-declarations\n",
     )
     write(
         out / "env",

@@ -141,7 +141,8 @@ func native(name string, payload []byte) ([]byte, error) {
 		interpreter.output = append(interpreter.output, l)
 		return nil, nil
 	default:
-		return nil, fmt.Errorf("Worker not initialized. Call bootstrap_worker() first.") //nolint:staticcheck // the reference's text
+		//lint:ignore ST1005 the reference's text
+		return nil, fmt.Errorf("Worker not initialized. Call bootstrap_worker() first.")
 	}
 }
 

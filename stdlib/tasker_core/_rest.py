@@ -278,7 +278,11 @@ class Api:
         }
 
     def _task(self, operation: str, answer: Any) -> dict[str, Any]:
-        return self._object(operation, answer, _TASK, _TASK_OPTIONAL)
+        task = self._object(operation, answer, _TASK, _TASK_OPTIONAL)
+        # JSON has no floats: 100 may be meant as one.
+        if type(task["completion_percentage"]) is int:
+            task["completion_percentage"] = float(task["completion_percentage"])
+        return task
 
     def _step(self, operation: str, answer: Any) -> dict[str, Any]:
         return self._object(operation, answer, _STEP, _STEP_OPTIONAL)
@@ -320,7 +324,7 @@ class Api:
             except ValueError:
                 raise self._foreign(operation, "an answer that is not JSON") from None
         told = _error_body(answer)
-        text = answer.decode("utf-8", "replace")
+        text = answer.decode("utf-8", "replace").strip()
         if len(text) > _MAX_DETAIL:
             text = f"{text[:_MAX_DETAIL]}..."
         raise TaskerClientError(
@@ -359,15 +363,17 @@ class Api:
         except (OSError, HTTPException) as exc:
             reason = exc.reason if isinstance(exc, URLError) else exc
             if isinstance(reason, TimeoutError):
-                problem = f"no answer within {endpoint.timeout_seconds:g} s from"
+                problem = (
+                    f"{endpoint.base_url} did not answer within {endpoint.timeout_seconds:g} s"
+                )
             else:
-                problem = f"{reason or type(reason).__name__}: cannot reach"
+                problem = f"cannot reach {endpoint.base_url}: {_reason(reason)}"
+            # Where in the HTTP library it failed helps nobody.
             raise TaskerClientError(
                 operation,
-                f"{problem} {endpoint.base_url}; is the server up, "
-                f"and is {_URL_VARIABLE} its address?",
+                f"{problem}; is the server up, and is {_URL_VARIABLE} its address?",
                 retryable=True,
-            ) from exc
+            ) from None
 
 
 def complete_request(request: dict[str, Any]) -> dict[str, Any]:
@@ -406,6 +412,11 @@ def _rest_of(refused: Any) -> bytes:
     except (OSError, HTTPException):
         return b""
     return text
+
+
+def _reason(error: Any) -> str:
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(text.split())
 
 
 def _error_body(answer: bytes) -> dict[str, Any]:

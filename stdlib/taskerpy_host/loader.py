@@ -247,7 +247,7 @@ def _problem(path: str, error: BaseException) -> dict[str, Any]:
     else:
         for frame in traceback.extract_tb(error.__traceback__):
             inside_host = frame.filename.startswith("<frozen") or "taskerpy_host" in frame.filename
-            if not inside_host:
+            if not inside_host and frame.filename != importlib.__file__:
                 file, line = frame.filename, frame.lineno or 0
     summary = traceback.format_exception_only(type(error), error)[-1].strip()
     return {

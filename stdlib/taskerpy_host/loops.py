@@ -14,6 +14,11 @@ from typing import Any
 from tasker_core._execution import awaited, has_running_loop, in_other_thread
 
 
+# A loop that waits runs no Python, so that a handler's timeout could not reach
+# it: it wakes up so often, in seconds.
+_TICK = 0.1
+
+
 class _ThreadLoop(threading.local):
     loop: asyncio.AbstractEventLoop | None = None
 
@@ -28,6 +33,7 @@ def run_to_end(awaitable: Awaitable[Any]) -> Any:
     loop = _thread.loop
     if loop is None:
         loop = _thread.loop = asyncio.new_event_loop()
+        _tick(loop)
     try:
         return loop.run_until_complete(awaited(awaitable))
     finally:
@@ -36,6 +42,10 @@ def run_to_end(awaitable: Awaitable[Any]) -> Any:
         if tasks:
             _thread.loop = None
             _close(loop, tasks)
+
+
+def _tick(loop: asyncio.AbstractEventLoop) -> None:
+    loop.call_later(_TICK, _tick, loop)
 
 
 def _close(loop: asyncio.AbstractEventLoop, tasks: set[asyncio.Task[Any]]) -> None:

@@ -330,6 +330,8 @@ def _make_handler_class(
         {
             **(attributes or {}),
             "_handler_kind": kind,
+            # Not callable as a method: read it from the class.
+            "_function": staticmethod(fn),
             "__doc__": fn.__doc__,
             "__module__": fn.__module__,
             "__qualname__": getattr(fn, "__qualname__", fn_name),

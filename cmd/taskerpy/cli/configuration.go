@@ -1,0 +1,102 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tasker-systems/taskerpy/config"
+	"github.com/tasker-systems/taskerpy/embed"
+	"github.com/tasker-systems/taskerpy/worker"
+)
+
+func (a *app) configCommand() *cobra.Command {
+	var s settings
+	var output string
+	cmd := &cobra.Command{
+		Use:   "config [PATH...]",
+		Short: "Print the effective configuration and where each value comes from",
+		Long: `Prints what run would use with the same arguments, flags, environment and file, and
+where each value comes from. Secrets are masked. Flags win over environment variables,
+those over the file, that over defaults. The settings are keys of the TOML file, which is
+` + config.FileName + ` in the working directory, --config or TASKER_CONFIG; their variables are:
+
+` + variables(),
+		RunE: func(_ *cobra.Command, args []string) error {
+			c, err := s.load(args)
+			if err != nil {
+				return err
+			}
+			return a.printConfig(c, output)
+		},
+	}
+	s.register(cmd, "templates", "python", "listen", "data", "concurrency", "strict", "environment", "worker_id",
+		"switch_interval", "drain_timeout", "log_format", "log_level", "progress", "allowed_hosts")
+	outputFlag(cmd, &output)
+	return cmd
+}
+
+func (a *app) printConfig(c *config.Config, output string) error {
+	entries := c.Entries()
+	for i := range entries {
+		e := &entries[i]
+		switch {
+		case e.Key == "python" && c.Python == "":
+			// Which Python it will be depends on what lies around.
+			found, err := embed.FindPython(context.Background(), "", worker.VirtualenvFolders(c.Handlers))
+			if err == nil {
+				e.Value, e.Origin = found.Executable, config.Origin(found.Origin)
+			}
+		case e.Key == "worker_id" && c.WorkerID == "":
+			e.Value = worker.DefaultID()
+		}
+	}
+	if output == config.LogJSON {
+		type value struct {
+			Value  any           `json:"value"`
+			Origin config.Origin `json:"origin"`
+		}
+		object := map[string]value{}
+		for _, e := range entries {
+			object[e.Key] = value{e.Value, e.Origin}
+		}
+		return a.printJSON(object)
+	}
+	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+	for _, e := range entries {
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\n", e.Key, shown(e.Value), e.Origin)
+	}
+	if err := w.Flush(); err != nil {
+		return fmt.Errorf("write the configuration: %w", err)
+	}
+	return nil
+}
+
+// shown is a value in a table, "-" for none.
+func shown(value any) string {
+	text := ""
+	switch v := value.(type) {
+	case []string:
+		text = strings.Join(v, ", ")
+	default:
+		text = fmt.Sprint(v)
+	}
+	if text == "" {
+		return "-"
+	}
+	return text
+}
+
+// variables lists the environment variables of all settings.
+func variables() string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	for _, s := range config.Settings() {
+		_, _ = fmt.Fprintf(w, "  %s\t%s\n", s.Key, strings.Join(s.Env(), ", "))
+	}
+	_ = w.Flush() // a Builder takes everything
+	return strings.TrimRight(b.String(), "\n")
+}

@@ -1,0 +1,83 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/tasker-systems/taskerpy/config"
+	"github.com/tasker-systems/taskerpy/server"
+	"github.com/tasker-systems/taskerpy/server/metrics"
+	"github.com/tasker-systems/taskerpy/worker"
+)
+
+// requestsTimeout is how long requests under way may take once the worker is
+// drained.
+const requestsTimeout = 2 * time.Second
+
+// serve runs engine and HTTP until a signal comes.
+func (a *app) serve(c *config.Config) error {
+	l := a.newLogging(c, true)
+	signals, stop := interrupts()
+	defer stop()
+	// The address first: whether it is free is known in no time.
+	listener, err := server.Listen(context.Background(), c.Listen)
+	if errors.Is(err, server.ErrBadAddress) {
+		return usage(err)
+	}
+	if err != nil {
+		return environment(err)
+	}
+	if c.WorkerID == "" {
+		c.WorkerID = worker.DefaultID()
+	}
+	m := metrics.New(metrics.Info{Version: version, WorkerID: c.WorkerID})
+	wc := workerConfig(c, l)
+	wc.Metrics, wc.CommitObserver = m, m.Committed
+	w, err := start(wc, signals)
+	if err != nil {
+		_ = listener.Close() // the process ends
+		return err
+	}
+	s := server.New(server.Options{
+		Engine: w.Engine(), Dispatch: w.Dispatcher().Stats, Lanes: w.DebugState,
+		Config:  func() any { return c.Entries() },
+		Metrics: m.Handler(l.log), Version: version, Environment: c.Environment, WorkerID: c.WorkerID,
+		AllowedHosts: c.AllowedHosts, Log: l.log,
+	})
+	m.Follow(metrics.Sources{Engine: w.Engine(), Dispatch: w.Dispatcher().Stats, Lanes: w.Lanes, Draining: s.Draining})
+	if err := s.StartOn(listener); err != nil {
+		return environment(err)
+	}
+	announce(l, c, w, s.Addr())
+
+	sig := <-signals
+	l.log.Info("draining: running steps finish, no new ones begin", "signal", sig.String(),
+		"running", w.Dispatcher().Stats().Running, "timeout", c.DrainTimeout.String())
+	s.Drain()
+	drained := drain(w, c.DrainTimeout, signals)
+	ctx, cancel := context.WithTimeout(context.Background(), requestsTimeout)
+	defer cancel()
+	if err := s.Stop(ctx); err != nil {
+		l.log.Warn(err.Error())
+	}
+	if drained == nil {
+		l.log.Info("stopped")
+	}
+	return drained
+}
+
+// announce says what is running, and what is not going to.
+func announce(l *logging, c *config.Config, w *worker.Worker, address string) {
+	r := w.Report()
+	var names []string
+	for _, t := range r.Templates {
+		names = append(names, t.Key())
+	}
+	stats := w.Engine().Stats()
+	l.log.Info("taskerpy is running", "url", "http://"+address, "tasks", names, "handlers", len(r.Handlers),
+		"python", r.Python.Version, "data", c.Data, "taken_up", stats.OpenTasks)
+	if stats.ParkedSteps > 0 {
+		l.log.Warn("steps of earlier runs wait for templates that are not here", "steps", stats.ParkedSteps, "data", c.Data)
+	}
+}

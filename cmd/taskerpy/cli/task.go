@@ -1,0 +1,165 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/gofrs/uuid/v5"
+
+	"github.com/tasker-systems/taskerpy/config"
+	"github.com/tasker-systems/taskerpy/engine"
+	"github.com/tasker-systems/taskerpy/progress"
+	"github.com/tasker-systems/taskerpy/template"
+	"github.com/tasker-systems/taskerpy/worker"
+)
+
+// runTask runs one task and prints what became of it.
+func (a *app) runTask(c *config.Config, reference string, input json.RawMessage) error {
+	l := a.newLogging(c, false)
+	signals, stop := interrupts()
+	defer stop()
+	var chosen *template.Template
+	wc := workerConfig(c, l)
+	wc.AlwaysUnique = true // running it twice with the same input is what people do
+	wc.Accept = func(r worker.Report) (err error) {
+		chosen, err = worker.ChooseTemplate(r.Templates, reference)
+		return usage(err)
+	}
+	w, err := start(wc, signals)
+	if err != nil {
+		return err
+	}
+	if open := w.Engine().Stats().OpenTasks; open > 0 {
+		l.log.Info("unfinished tasks of earlier runs are taken up", "tasks", open, "data", c.Data)
+	}
+	s := &session{app: a, logging: l, worker: w, template: chosen, mode: c.Progress}
+	failed := s.run(input, signals)
+	drained := drain(w, c.DrainTimeout, signals)
+	if drained != nil && failed != nil {
+		l.log.Warn(drained.Error())
+	}
+	return cmp.Or(failed, drained)
+}
+
+// session is the run of one task.
+type session struct {
+	*app
+	*logging
+	worker   *worker.Worker
+	template *template.Template
+	mode     string
+}
+
+// run submits the task, shows its progress, and prints its outcome.
+func (s *session) run(input json.RawMessage, signals <-chan os.Signal) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	e := s.worker.Engine()
+	// Before the task exists, so that no change is missed.
+	changes, stop := e.Watch(uuid.Nil)
+	defer stop()
+	task, err := e.Submit(ctx, engine.TaskRequest{
+		Namespace: s.template.Namespace, Name: s.template.Name, Version: s.template.Version, Context: input,
+		Initiator: "taskerpy", SourceSystem: "cli", Reason: "taskerpy run --task",
+	})
+	if err != nil {
+		return err
+	}
+	display := s.display(task)
+	defer display.Close()
+	settled := make(chan outcome, 1)
+	go func() {
+		t, err := e.Wait(ctx, task.TaskUUID)
+		settled <- outcome{t, err}
+	}()
+	var end *engine.Task
+	for state := task.Status; ; {
+		// The task's last changes are behind Wait's answer in the channel.
+		if end != nil && (changes == nil || state == end.Status) {
+			display.Finish(*end)
+			return s.conclude(ctx, *end)
+		}
+		select {
+		case c, ok := <-changes:
+			if !ok {
+				changes = nil
+				continue
+			}
+			if c.TaskUUID != task.TaskUUID {
+				continue
+			}
+			display.Change(c)
+			if c.Step == "" {
+				state = c.To
+			}
+		case o := <-settled:
+			if o.err != nil {
+				return environment(o.err)
+			}
+			end = &o.task
+		case sig := <-signals:
+			return &exitError{signalled(sig), fmt.Errorf("%v: task %s is not finished; `taskerpy run` with the same handlers and data file takes it up", sig, task.TaskUUID)}
+		}
+	}
+}
+
+type outcome struct {
+	task engine.Task
+	err  error
+}
+
+// display begins to show the task.
+func (s *session) display(task engine.Task) *progress.Progress {
+	var mode progress.Mode
+	if s.text == nil && s.mode == "auto" {
+		mode = progress.None // standard error is for JSON
+	} else if err := mode.Set(s.mode); err != nil {
+		mode = progress.Auto // cannot be: the configuration has the same words
+	}
+	p := progress.New(s.err, progress.Options{Mode: mode, Title: s.template.Key(), Steps: progress.Steps(s.template)})
+	s.console.divert(p.Writer())
+	if p.Mode() == progress.Live {
+		p.Print(s.text.paint(faint, fmt.Sprintf("task %s, correlation id %s", task.TaskUUID, task.CorrelationID)))
+		s.text.isShown(task.TaskUUID.String())
+	}
+	p.Start()
+	return p
+}
+
+// conclude prints what became of the task. The error tells that it failed.
+func (s *session) conclude(ctx context.Context, t engine.Task) error {
+	steps, err := s.worker.Engine().Steps(ctx, t.TaskUUID)
+	if err != nil {
+		return environment(err)
+	}
+	sum, err := worker.Outcome(t, steps)
+	if err != nil {
+		return err
+	}
+	if err := s.printJSON(sum); err != nil {
+		return err
+	}
+	if t.Status == engine.TaskComplete.String() || t.Status == engine.TaskResolvedManually.String() {
+		return nil
+	}
+	text := fmt.Sprintf("task %s: %s", s.template.Key(), t.Status)
+	if why := sum.Failure(); why != "" {
+		text += ": " + why
+	}
+	return &exitError{exitFailed, errors.New(text)}
+}
+
+// printJSON writes a result to standard output, numbers and order untouched.
+func (a *app) printJSON(value any) error {
+	e := json.NewEncoder(a.out)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(value); err != nil {
+		return fmt.Errorf("write the result: %w", err)
+	}
+	return nil
+}

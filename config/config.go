@@ -1,0 +1,177 @@
+// Package config finds out how taskerpy is to run: from flags, then from the
+// environment, then from a TOML file, then from defaults, remembering where
+// each value came from.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// FileName is the file that is read from the working directory when none is
+// named.
+const FileName = "taskerpy.toml"
+
+// The log formats.
+const (
+	LogAuto = "auto"
+	LogText = "text"
+	LogJSON = "json"
+)
+
+// Config is the effective configuration.
+type Config struct {
+	Handlers  []string // files, directories and dotted module names
+	Templates []string // files and directories; empty: found beside the handlers
+	Python    string   // a virtualenv's folder or a python; "": found, see embed.FindPython
+
+	Listen       string   // HOST:PORT of the HTTP server
+	AllowedHosts []string // further names under which clients may address it on loopback
+
+	Data        string // path of the SQLite file, or ":memory:"
+	Concurrency int    // steps inside handlers at once
+	Strict      bool   // refuse input that does not match input_schema
+	Environment string // whose template overrides apply; "" applies none
+	WorkerID    string // "": host name and process id
+	// SwitchInterval is how long a thread may hold the GIL while others wait;
+	// 0 keeps Python's own.
+	SwitchInterval time.Duration
+	DrainTimeout   time.Duration // how long running steps may take to finish at exit
+
+	LogFormat string // LogAuto, LogText or LogJSON
+	LogLevel  slog.Level
+	Progress  string // a progress.Mode
+
+	// DatabaseURL is the PostgreSQL of a Tasker deployment. The embedded
+	// engine keeps its tasks in Data and does not look at it.
+	DatabaseURL string
+
+	// File is the configuration file that was read, "" for none.
+	File string
+
+	origins map[string]Origin
+}
+
+// Origin tells where a value came from, for people: "--listen",
+// "TASKER_LISTEN", "taskerpy.toml:3", "default".
+type Origin string
+
+// Default is the Origin of what nobody set.
+const Default Origin = "default"
+
+// Origin tells where the value of the setting with this key came from.
+func (c *Config) Origin(key string) Origin {
+	if o, ok := c.origins[key]; ok {
+		return o
+	}
+	return Default
+}
+
+// Sources are what Load reads.
+type Sources struct {
+	// Flags are those given on the command line.
+	Flags *Flags
+	// Env looks up an environment variable; nil means os.Getenv.
+	Env func(string) string
+	// Dir is the working directory, "" the process's own.
+	Dir string
+	// File is the TOML file to read. "" means TASKER_CONFIG, else FileName in
+	// Dir if there is one.
+	File string
+}
+
+// Load puts the configuration together. Its errors are of the user's input:
+// one line that names the flag, variable or file:line at fault.
+func Load(s Sources) (*Config, error) {
+	if s.Env == nil {
+		s.Env = os.Getenv
+	}
+	c := &Config{origins: map[string]Origin{}}
+	file, err := s.file()
+	if err != nil {
+		return nil, err
+	}
+	if file != nil {
+		c.File = file.path
+	}
+	for i := range settings {
+		if err := c.settle(&settings[i], s, file); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// settle gives one setting its value: that of the first source that has one.
+func (c *Config) settle(s *Setting, from Sources, file *document) error {
+	if values := from.Flags.given(s.Key); values != nil {
+		place := "--" + s.Flag()
+		if s.arguments {
+			place = "arguments"
+		}
+		c.origins[s.Key] = Origin(place)
+		return prefixed(place, s.set(c, values))
+	}
+	for _, v := range s.env {
+		text := from.Env(v.name)
+		if text == "" {
+			continue
+		}
+		values := v.read(text)
+		if len(values) == 0 {
+			continue
+		}
+		c.origins[s.Key] = Origin(v.name)
+		return prefixed(v.name, s.set(c, values))
+	}
+	if file != nil {
+		if entry, ok := file.entries[s.Key]; ok {
+			c.origins[s.Key] = Origin(entry.place)
+			values := entry.values
+			if s.path {
+				values = file.resolve(values, s.arguments)
+			}
+			return prefixed(entry.place+": "+s.Key, s.set(c, values))
+		}
+	}
+	if s.fallback == "" {
+		return nil
+	}
+	return prefixed("default of "+s.Key, s.set(c, []string{s.fallback}))
+}
+
+func prefixed(place string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", place, err)
+}
+
+// file reads the TOML file; nil when there is none and none was asked for.
+func (s Sources) file() (*document, error) {
+	path := s.File
+	if path == "" {
+		path = s.Env("TASKER_CONFIG")
+	}
+	if path != "" {
+		return readDocument(s.Dir, path)
+	}
+	doc, err := readDocument(s.Dir, FileName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil //nolint:nilnil // no file is a fine answer
+	}
+	return doc, err
+}
+
+// inDir makes path relative to dir, the process's working directory when "".
+func inDir(dir, path string) string {
+	if dir == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(dir, path)
+}

@@ -1,0 +1,73 @@
+"""The parts that the tests of this folder work with."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from tasker_core import EventBridge, HandlerRegistry, _tasker_core
+
+_VARIABLES = ("TASKER_ENV", "TASKER_TEMPLATE_PATH", "WORKSPACE_PATH", "TELEMETRY_ENABLED")
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No variable of the machine and no singleton of another test reaches a test."""
+    for variable in _VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    HandlerRegistry.reset_instance()
+    EventBridge.reset_instance()
+    yield
+    HandlerRegistry.reset_instance()
+    EventBridge.reset_instance()
+
+
+@pytest.fixture(autouse=True)
+def _no_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inside the binary too, tests start without a host."""
+    monkeypatch.setattr(_tasker_core, "_taskerpy", None)
+
+
+class FakeHost:
+    """Stands where the binary's native module would be, and keeps what it is called with."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, Any]] = []
+        self.answers: dict[str, Any] = {}
+
+    def call(self, name: str, payload: bytes | None = None) -> bytes | None:
+        self.calls.append((name, None if payload is None else json.loads(payload)))
+        answer = self.answers.get(name)
+        if isinstance(answer, Exception):
+            raise answer
+        return None if answer is None else json.dumps(answer).encode()
+
+    @property
+    def only_call(self) -> tuple[str, Any]:
+        """The one call that was made."""
+        assert len(self.calls) == 1, self.calls
+        return self.calls[0]
+
+
+@pytest.fixture
+def host(_no_host: None, monkeypatch: pytest.MonkeyPatch) -> FakeHost:
+    """A host that answers what a test tells it to."""
+    fake = FakeHost()
+    monkeypatch.setattr(_tasker_core, "_taskerpy", fake)
+    return fake
+
+
+Recorder = Callable[..., None]
+
+
+class Calls(list[tuple[Any, ...]]):
+    """A callable that keeps the arguments it was called with."""
+
+    def __call__(self, *args: Any) -> None:
+        self.append(args)
+
+
+@pytest.fixture
+def calls() -> Calls:
+    """Keeps the arguments it is called with."""
+    return Calls()
