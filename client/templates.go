@@ -137,13 +137,29 @@ func choose(list []TemplateSummary, reference string) (TemplateSummary, error) {
 	case len(list) == 0:
 		return TemplateSummary{}, usagef("unknown template %q; none is registered", reference)
 	}
-	remedy := "there is " + listed(keys)
-	if near, ok := template.Nearest(reference, slices.Concat(keys, names)); ok {
-		remedy = fmt.Sprintf("did you mean %q?", near)
-	} else if i := slices.Index(names, name); i >= 0 {
-		remedy = fmt.Sprintf("did you mean %q?", keys[i])
+	near := name
+	if !slices.Contains(names, name) {
+		var ok bool
+		if near, ok = template.Nearest(name, names); !ok {
+			return TemplateSummary{}, usagef("unknown template %q; there is %s", reference, listed(keys))
+		}
 	}
-	return TemplateSummary{}, usagef("unknown template %q; %s", reference, remedy)
+	// Of those with the name, the one that agrees with most of the rest.
+	var best TemplateSummary
+	score := -1
+	for _, t := range list {
+		agrees := 0
+		if t.Namespace == namespace {
+			agrees++
+		}
+		if t.Version == version {
+			agrees++
+		}
+		if t.Name == near && agrees > score {
+			best, score = t, agrees
+		}
+	}
+	return TemplateSummary{}, usagef("unknown template %q; did you mean %s?", reference, best.Key())
 }
 
 // maxListed is how many templates a message names.

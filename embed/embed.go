@@ -69,11 +69,21 @@ func Initialize(c Config) error {
 		conf.argc, conf.argv, conf.own_signals = C.int(len(argv)), unsafe.SliceData(argv), 1
 	}
 	var text [512]C.char
-	if C.tp_initialize(&conf, &text[0], C.size_t(len(text))) != 0 {
+	switch C.tp_initialize(&conf, &text[0], C.size_t(len(text))) {
+	case 0:
+	case C.TP_EXIT:
+		return ExitError{Code: int(conf.exit_code)}
+	default:
 		return fmt.Errorf("start Python %s with %s: %s: %w", RuntimeVersion(), c.Executable, C.GoString(&text[0]), ErrUnavailable)
 	}
 	return prepare(dir, len(c.Argv) > 0)
 }
+
+// ExitError is returned by Initialize when the arguments of a python command
+// were all it had to see, as with --version: nothing is wrong.
+type ExitError struct{ Code int }
+
+func (e ExitError) Error() string { return fmt.Sprintf("Python exited with %d", e.Code) }
 
 // prepare puts the embedded packages first on the import path and runs the
 // host's own start. The GIL is held; this is off every hot path, so it goes

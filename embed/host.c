@@ -58,7 +58,7 @@ static int status_failed(PyStatus status, char *err, size_t err_len)
     return 1;
 }
 
-int tp_initialize(const tp_config *config, char *err, size_t err_len)
+int tp_initialize(tp_config *config, char *err, size_t err_len)
 {
     if (pthread_atfork(NULL, NULL, mark_child) != 0) {
         snprintf(err, err_len, "no memory for the fork handler");
@@ -89,10 +89,20 @@ int tp_initialize(const tp_config *config, char *err, size_t err_len)
     if (!PyStatus_Exception(status))
         status = Py_InitializeFromConfig(&py);
     PyConfig_Clear(&py);
+    if (PyStatus_IsExit(status)) {
+        config->exit_code = status.exitcode;
+        fflush(NULL); /* the process ends without C's exit() */
+        return TP_EXIT;
+    }
     return status_failed(status, err, err_len) ? -1 : 0;
 }
 
-int tp_run_main(void) { return Py_RunMain(); }
+int tp_run_main(void)
+{
+    int code = Py_RunMain();
+    fflush(NULL); /* the process ends without C's exit() */
+    return code;
+}
 
 static tp_thread *wrap(PyThreadState *state)
 {

@@ -30,6 +30,7 @@ typedef struct tp_config {
     int argc;                 /* for tp_run_main; 0 otherwise */
     char **argv;
     int own_signals;          /* 1: Python installs its signal handlers (python mode) */
+    int exit_code;            /* set with TP_EXIT */
 } tp_config;
 
 typedef struct tp_thread {
@@ -40,10 +41,14 @@ typedef struct tp_thread {
     size_t out_len, out_cap;
 } tp_thread;
 
+/* What tp_initialize answers when arguments of a python command asked for
+ * nothing but text, as --version does; the exit code is in config. */
+enum { TP_EXIT = 1 };
+
 /* Makes _taskerpy importable and starts CPython on this thread, which becomes
- * Python's main thread and holds the GIL afterwards. Returns 0, or -1 with a
+ * Python's main thread and holds the GIL afterwards. Returns 0, TP_EXIT, or -1 with a
  * message in err; the GIL is not held then. */
-int tp_initialize(const tp_config *config, char *err, size_t err_len);
+int tp_initialize(tp_config *config, char *err, size_t err_len);
 
 /* Runs argv as the python command would, ends the interpreter and returns the exit code. */
 int tp_run_main(void);

@@ -17,11 +17,13 @@ import (
 // the calling Python thread with the GIL released, so it may block, and
 // nothing of Python may be touched in it. The payload is only valid during the
 // call and is nil for None. A nil answer without error gives None; an error
-// becomes RuntimeError, or ValueError if it wraps ErrValue.
+// becomes RuntimeError, or ValueError if it is a ValueError.
 type Native func(name string, payload []byte) (answer []byte, err error)
 
-// ErrValue marks errors that Python sees as ValueError.
-var ErrValue = errors.New("value error")
+// ValueError is an error that Python sees as ValueError.
+type ValueError struct{ Text string }
+
+func (e ValueError) Error() string { return e.Text }
 
 // native is set once, before the interpreter starts: like the interpreter
 // itself it exists once in a process.
@@ -58,7 +60,7 @@ func taskerpyCall(name *C.char, nameLen C.size_t, payload *C.char, payloadLen C.
 	switch {
 	case err != nil:
 		give([]byte(err.Error()))
-		if errors.Is(err, ErrValue) {
+		if errors.As(err, new(ValueError)) {
 			return C.TP_CALL_VALUE_ERROR
 		}
 		return C.TP_CALL_RUNTIME_ERROR

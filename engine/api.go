@@ -36,6 +36,12 @@ type Options struct {
 	JitterSeed uint64
 	// NoJitter makes retry delays exactly what the template says.
 	NoJitter bool
+	// Staleness says what happens to tasks that stay too long where they are;
+	// nothing by default (§7.4).
+	Staleness Staleness
+	// Keep is how long finished tasks are kept; 0 means for ever. With a task
+	// its identity is forgotten: the same input is then a new task.
+	Keep time.Duration
 	// WorkerID names this process in results and transitions.
 	WorkerID string
 	// CommitObserver, when not nil, is called after each durable commit with

@@ -25,6 +25,9 @@ func (c *completion) apply(w *writer) error {
 	r, i := w.runs[store.TaskOf(c.claim.stepID)], c.claim.position
 	if c.taken = w.handed[c.claim.stepID] == c.claim; c.taken {
 		delete(w.handed, c.claim.stepID)
+		if r == nil {
+			r = w.late(c)
+		}
 	}
 	if !c.taken || r == nil || r.steps[i].state != StepInProgress || r.steps[i].row.Attempts != c.claim.attempt {
 		w.e.log.Debug("result dropped: nobody waits for it any more", "step", c.claim.name, "task_uuid", c.claim.taskUUID)
@@ -33,10 +36,13 @@ func (c *completion) apply(w *writer) error {
 	switch c.result.Outcome {
 	case dispatch.Success, dispatch.SuccessDirective:
 		w.succeed(r, i, c.result)
+		s := &r.steps[i] // it may have moved, and its outcome may have failed it
+		w.publish(r, i, c.claim, s.row.Results, s.state != StepError)
 	case dispatch.CheckpointYield:
 		w.checkpoint(r, i, c.result)
 	default:
 		w.failAttempt(r, i, c.result.JSON, c.result.Duration)
+		w.publish(r, i, c.claim, c.result.JSON, false)
 	}
 	return nil
 }

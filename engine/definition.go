@@ -37,6 +37,7 @@ type stepDefinition struct {
 	json    []byte        // step_definition of the event
 	timeout time.Duration // 0 is none
 	backoff backoff
+	events  []template.EventCondition // of its domain events
 }
 
 // initialStep is what the row of a step created with the task begins with.
@@ -59,7 +60,11 @@ func define(t *template.Template, defaultTimeout time.Duration) *definition {
 		if s.TimeoutSeconds != nil {
 			timeout = time.Duration(*s.TimeoutSeconds) * time.Second
 		}
-		d.steps[s.Name] = &stepDefinition{json: s.DefinitionJSON(), timeout: timeout, backoff: backoffOf(&s.Retry)}
+		def := &stepDefinition{json: s.DefinitionJSON(), timeout: timeout, backoff: backoffOf(&s.Retry)}
+		for _, e := range s.PublishesEvents {
+			def.events = append(def.events, e.Condition)
+		}
+		d.steps[s.Name] = def
 	}
 	created := t.InitialSteps()
 	position := make(map[string]int32, len(created))

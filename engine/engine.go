@@ -30,6 +30,8 @@ type Engine struct {
 	watchers watchers
 	health   atomic.Pointer[failedCommit]
 	stats    stats
+	outbox   outbox
+	stored   signal // of durable domain events
 
 	// reads is held for reading by views of the file, so that it is not closed
 	// under them.
@@ -37,9 +39,12 @@ type Engine struct {
 	fileClosed bool
 
 	writer *writer
-	ended  chan struct{} // closed when the writer has gone
-	close  sync.Once
-	closed error // what went wrong while closing; set before ended is closed
+	upkeep upkeep
+	// analytics keeps answers for a while.
+	analytics analytics
+	ended     chan struct{} // closed when the writer has gone
+	close     sync.Once
+	closed    error // what went wrong while closing; set before ended is closed
 }
 
 // failedCommit is why nothing can be made durable at the moment.
@@ -62,13 +67,14 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{o: o, log: o.Log, store: s, inbox: newInbox(), ended: make(chan struct{})}
+	e := &Engine{o: o, log: o.Log, store: s, inbox: newInbox(), analytics: newAnalytics(), ended: make(chan struct{})}
 	e.catalog.Store(&catalog{})
 	e.writer = newWriter(e, rand.New(rand.NewPCG(seed, seed)))
 	if err := e.writer.start(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("take up the tasks in %s: %w", o.Path, err), s.Close())
 	}
 	go e.writer.live()
+	e.upkeep.start(e)
 	return e, nil
 }
 
@@ -76,7 +82,10 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 // before, and closes the file. It returns ctx.Err() when ctx ends first; the
 // file is then closed later. Closing twice is fine.
 func (e *Engine) Close(ctx context.Context) error {
-	e.close.Do(e.inbox.close)
+	e.close.Do(func() {
+		e.upkeep.stop()
+		e.inbox.close()
+	})
 	select {
 	case <-e.ended:
 		return e.closed

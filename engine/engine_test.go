@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -21,7 +22,12 @@ import (
 // memory is the path of a database that needs no file.
 const memory = ":memory:"
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if name := os.Getenv(childVariable); name != "" {
+		os.Exit(beChild(name))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // linear is four steps in a chain.
 const linear = `

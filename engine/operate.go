@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/gofrs/uuid/v5"
@@ -158,6 +159,9 @@ func (w *writer) revive(r *run) {
 			return
 		}
 		w.adopt(r)
+		if r.state == TaskError && slices.Contains(w.batch.found, r) {
+			w.resume(r) // find has not done it: the task was finished
+		}
 		w.setTask(r, TaskEvaluatingResults, "ManualRecovery")
 		r.row.CompletedAt = 0
 		for i := range r.steps {

@@ -34,6 +34,7 @@ type writer struct {
 	byKey                                map[templateKey]*namedTask
 	namedSteps                           map[string]store.NamedStep
 	lastTask, lastNamedTask, lastNamedID int64
+	lastPublication                      int64
 
 	runs   map[int64]*run // running tasks, by id
 	byUUID map[uuid.UUID]*run
@@ -54,16 +55,18 @@ type writer struct {
 
 // batch is what the next commit makes durable, and what follows from it.
 type batch struct {
-	at         store.Instant
-	requests   []request // carried out; answered after the commit
-	inserts    []func() error
-	dirty      []*run
-	evaluate   []*run
-	found      []*run // at rest until somebody asked for them
-	attempts   []store.FailedAttempt
-	grants     []pendingGrant
-	changes    []Change
-	identities map[string]uuid.UUID // of the tasks created in it
+	at       store.Instant
+	requests []request // carried out; answered after the commit
+	inserts  []func() error
+	dirty    []*run
+	evaluate []*run
+	found    []*run // at rest until somebody asked for them
+	attempts []store.FailedAttempt
+	grants   []pendingGrant
+	changes  []Change
+	// publications become available once they are in the file.
+	publications []Publication
+	identities   map[string]uuid.UUID // of the tasks created in it
 }
 
 // pendingGrant is what a claimant gets after the commit.
@@ -82,6 +85,9 @@ func newWriter(e *Engine, r *rand.Rand) *writer {
 // start takes up what is in the file. The writer does not live yet.
 func (w *writer) start(ctx context.Context) error {
 	if err := w.load(ctx); err != nil {
+		return err
+	}
+	if err := w.loadPublications(ctx); err != nil {
 		return err
 	}
 	w.begin()
@@ -293,6 +299,7 @@ func (w *writer) finish() {
 	if len(b.changes) > 0 && w.e.watchers.any() {
 		w.e.watchers.publish(b.changes)
 	}
+	w.e.outbox.put(b.publications)
 	for _, r := range b.requests {
 		r.reply(w, nil)
 	}

@@ -1,6 +1,7 @@
 package gil
 
 import (
+	"errors"
 	"runtime"
 
 	"github.com/tasker-systems/taskerpy/embed"
@@ -12,7 +13,10 @@ import (
 func RunCommand(c embed.Config) (exitCode int, err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if err := embed.Initialize(c); err != nil {
+	var exit embed.ExitError
+	if err := embed.Initialize(c); errors.As(err, &exit) {
+		return exit.Code, nil
+	} else if err != nil {
 		return 0, err
 	}
 	return embed.RunMain(), nil

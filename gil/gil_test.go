@@ -48,7 +48,7 @@ func native(name string, payload []byte) ([]byte, error) {
 		}
 		return out, nil
 	case "refuse":
-		return nil, fmt.Errorf("bad thing: %w", embed.ErrValue)
+		return nil, fmt.Errorf("native: %w", embed.ValueError{Text: "bad thing"})
 	case "panic":
 		panic("on purpose")
 	case "spinning":

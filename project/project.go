@@ -58,8 +58,8 @@ func Write(dir string) ([]string, error) {
 	return written, nil
 }
 
-// place is where a file goes: names with a dot in front would be left out by
-// go:embed's patterns.
+// place is where a file goes: go:embed leaves names with a dot in front out of
+// its patterns.
 func place(name string) string {
 	if name == "gitignore" {
 		return ".gitignore"

@@ -30,12 +30,12 @@ type templateSummary struct {
 
 // templateDetail is TemplateDetail (engine-semantics §9.5).
 type templateDetail struct {
-	Name          string         `json:"name"`
-	Namespace     string         `json:"namespace"`
-	Version       string         `json:"version"`
-	Description   *string        `json:"description"`
-	Configuration any            `json:"configuration"` // always null, as in the reference
-	Steps         []templateStep `json:"steps"`
+	Name          string             `json:"name"`
+	Namespace     string             `json:"namespace"`
+	Version       string             `json:"version"`
+	Description   *string            `json:"description"`
+	Configuration *template.Template `json:"configuration"` // null, as in the reference, unless asked for
+	Steps         []templateStep     `json:"steps"`
 }
 
 type templateStep struct {
@@ -70,12 +70,25 @@ func (s *Server) listTemplates(r *http.Request) (any, error) {
 	return list, nil
 }
 
-// getTemplate is GET /v1/templates/{namespace}/{name}/{version}.
+// getTemplate is GET /v1/templates/{namespace}/{name}/{version}. With
+// configuration=true the answer holds the whole template.
 func (s *Server) getTemplate(r *http.Request) (any, error) {
+	query, err := parseQuery(r)
+	if err != nil {
+		return nil, err
+	}
+	whole, err := boolQuery(query, "configuration")
+	if err != nil {
+		return nil, err
+	}
 	namespace, name, version := pathValue(r, "namespace"), pathValue(r, "name"), pathValue(r, "version")
 	for _, registered := range s.o.Engine.Templates() {
 		if t := registered.Template; t.Namespace == namespace && t.Name == name && t.Version == version {
-			return detailOf(t), nil
+			d := detailOf(t)
+			if whole {
+				d.Configuration = t
+			}
+			return d, nil
 		}
 	}
 	return nil, s.templateNotFound(namespace, name, version, nil)

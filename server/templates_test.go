@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"testing"
 
@@ -50,6 +51,16 @@ func TestWithoutTemplatesTheListsAreEmpty(t *testing.T) {
 
 func TestATemplateIsShownAsTheSpecSays(t *testing.T) {
 	golden(t, "template.json", ask(t, &fake{templates: shopTemplates(t)}, http.MethodGet, "/v1/templates/shop/order_intake/1.2.0", ""))
+}
+
+func TestTheWholeTemplateIsShownWhenAskedFor(t *testing.T) {
+	e := &fake{templates: shopTemplates(t)}
+	rec := ask(t, e, http.MethodGet, "/v1/templates/shop/order_intake/1.2.0?configuration=true", "")
+	var detail struct{ Configuration json.RawMessage }
+	require.NoError(t, json.Unmarshal(rec.Body.Bytes(), &detail))
+	require.Equal(t, string(e.templates[1].JSON()), string(detail.Configuration))
+	rec = ask(t, e, http.MethodGet, "/v1/templates/shop/order_intake/1.2.0?configuration=perhaps", "")
+	require.Equal(t, http.StatusBadRequest, rec.Code)
 }
 
 func TestATemplateWithASlashInItsNameIsFound(t *testing.T) {

@@ -25,6 +25,11 @@ func (p Position) String() string {
 	return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
 }
 
+// after tells whether p comes later in the file than q.
+func (p Position) after(q Position) bool {
+	return cmp.Or(cmp.Compare(p.Line, q.Line), cmp.Compare(p.Column, q.Column)) > 0
+}
+
 // Severity of a Finding. Only errors make a template unusable.
 type Severity string
 

@@ -60,7 +60,11 @@ func (o *object) get(key string, aliases ...string) *node {
 		case found == nil:
 			found = f
 		default:
-			o.d.report(SeverityError, CodeDuplicateKey, o.step, f.pos, "keep one of them",
+			second := f
+			if found.pos.after(f.pos) {
+				second = found
+			}
+			o.d.report(SeverityError, CodeDuplicateKey, o.step, second.pos, "keep one of them",
 				"%s: %s and %s mean the same", o.what, found.key, name)
 		}
 	}

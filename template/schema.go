@@ -176,7 +176,7 @@ type inputCheck struct {
 // CheckInput compares a task context with the input_schema and returns every
 // difference, none when there is no schema (engine-semantics §1.7). The schema
 // is compiled by the first call. Safe for concurrent use.
-func (t *Template) CheckInput(context json.RawMessage) (differences []InputError) {
+func (t *Template) CheckInput(context json.RawMessage) []InputError {
 	if t.InputSchema == nil {
 		return nil
 	}
@@ -188,17 +188,7 @@ func (t *Template) CheckInput(context json.RawMessage) (differences []InputError
 	if err != nil {
 		return []InputError{{Message: fmt.Sprintf("is not valid JSON: %v", err)}}
 	}
-	defer func() {
-		// The validator does not expect numbers with millions of digits.
-		if r := recover(); r != nil {
-			differences = []InputError{{Message: fmt.Sprintf("cannot be checked: %v", r)}}
-		}
-	}()
-	var invalid *jsonschema.ValidationError
-	if err := t.input.schema.Validate(input); errors.As(err, &invalid) {
-		return explainInput(invalid)
-	}
-	return nil
+	return validate(t.input.schema, input)
 }
 
 // explainInput flattens a validation error into sentences about places,

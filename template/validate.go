@@ -16,7 +16,11 @@ const (
 	maxVersion         = 16
 	maxDescription     = 255
 	maxStepName        = 128
+	maxCallable        = 500
+	maxBatchName       = 255
 	maxAttemptsRange   = 100
+	minBackoffBase     = 100
+	minMaxBackoff      = 1000
 	maxBackoffRange    = 3_600_000
 	maxBatchSize       = 100_000
 	maxParallelism     = 1000
@@ -40,11 +44,15 @@ func (t *Template) Validate() []Finding {
 	v.lifecycle()
 	v.schemas()
 	names := t.StepNames()
+	known := make(map[string]bool, len(names))
+	for _, name := range names {
+		known[name] = true
+	}
 	seen := map[string]*Step{}
 	for i := range t.Steps {
 		s := &t.Steps[i]
 		v.naming(s, seen)
-		v.dependencies(s, names)
+		v.dependencies(s, names, known)
 		v.handling(s)
 		v.events(s)
 		v.batch(s)
@@ -204,13 +212,13 @@ func (v *validator) naming(s *Step, seen map[string]*Step) {
 	v.length("step name "+abbreviated(s.Name), s.Name, s.Name, maxStepName, pos)
 }
 
-func (v *validator) dependencies(s *Step, names []string) {
+func (v *validator) dependencies(s *Step, names []string, known map[string]bool) {
 	for i, name := range s.Dependencies {
 		pos := v.dependencyAt(s, i)
 		switch {
 		case name == s.Name:
 			v.add(SeverityError, CodeSelfDependency, s.Name, pos, "remove it", "step %s depends on itself", abbreviated(name))
-		case !slices.Contains(names, name):
+		case !known[name]:
 			remedy := ""
 			if near, ok := Nearest(name, names); ok && near != s.Name {
 				remedy = fmt.Sprintf("did you mean %s?", abbreviated(near))
@@ -248,13 +256,14 @@ func (v *validator) handling(s *Step) {
 		v.add(SeverityError, CodeEmptyCallable, s.Name, v.stepAt(s, "handler", "callable"), "name the class or function that runs it",
 			"%s has an empty handler.callable", what)
 	}
+	v.length("handler.callable of "+what, s.Name, s.Handler.Callable, maxCallable, v.stepAt(s, "handler", "callable"))
 	v.inRange("retry of "+what+": max_attempts", s.Name, uint64(s.Retry.MaxAttempts), 1, maxAttemptsRange,
 		v.stepAt(s, "retry", "max_attempts"))
 	if base := s.Retry.BackoffBaseMS; base != nil {
-		v.inRange("retry of "+what+": backoff_base_ms", s.Name, *base, 1, maxBackoffRange, v.stepAt(s, "retry", "backoff_base_ms"))
+		v.inRange("retry of "+what+": backoff_base_ms", s.Name, *base, minBackoffBase, maxBackoffRange, v.stepAt(s, "retry", "backoff_base_ms"))
 	}
 	if limit := s.Retry.MaxBackoffMS; limit != nil {
-		v.inRange("retry of "+what+": max_backoff_ms", s.Name, *limit, 1, maxBackoffRange, v.stepAt(s, "retry", "max_backoff_ms"))
+		v.inRange("retry of "+what+": max_backoff_ms", s.Name, *limit, minMaxBackoff, maxBackoffRange, v.stepAt(s, "retry", "max_backoff_ms"))
 	}
 	if s.ResultSchema == nil {
 		v.add(SeverityInfo, CodeNoResultSchema, s.Name, v.stepAt(s, "name"), "", "%s has no result_schema", what)
@@ -296,6 +305,8 @@ func (v *validator) batch(s *Step) {
 	if c := s.BatchConfig; c != nil {
 		what := "batch_config of step " + abbreviated(s.Name)
 		v.inRange(what+": batch_size", s.Name, uint64(c.BatchSize), 1, maxBatchSize, v.stepAt(s, "batch_config", "batch_size"))
+		v.length(what+": cursor_field", s.Name, c.CursorField, maxBatchName, v.stepAt(s, "batch_config", "cursor_field"))
+		v.length(what+": worker_template", s.Name, c.WorkerTemplate, maxBatchName, v.stepAt(s, "batch_config", "worker_template"))
 		v.inRange(what+": parallelism", s.Name, uint64(c.Parallelism), 1, maxParallelism, v.stepAt(s, "batch_config", "parallelism"))
 	}
 	switch s.Type {

@@ -164,7 +164,9 @@ func (r *yamlReader) null(y *yaml.Node) *node {
 func (r *yamlReader) convert(y *yaml.Node) *node {
 	if r.level >= maxDepth {
 		r.report(SeverityError, CodeSyntax, y, "", "values are nested more than %d deep", maxDepth)
-		return r.null(y)
+		n := r.null(y)
+		n.depth = 0 // or what contains it would be too deep once more
+		return n
 	}
 	r.level++
 	defer func() { r.level-- }()

@@ -42,7 +42,7 @@ func (p *python) abandon(ctx context.Context, log *slog.Logger) {
 }
 
 // prepare starts Python and finds out what there is to run.
-func prepare(ctx context.Context, c Config) (*python, error) {
+func prepare(ctx context.Context, c Config, n *natives) (*python, error) {
 	found, err := embed.FindPython(ctx, c.Python, VirtualenvFolders(c.Paths))
 	if err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func prepare(ctx context.Context, c Config) (*python, error) {
 		c.Log.Warn(w)
 	}
 	r, err := gil.Start(ctx, gil.Config{
-		Python: found, Native: output{c.Output}.native, LogLevel: c.LogLevel, SwitchInterval: c.SwitchInterval,
+		Python: found, Native: n.native, LogLevel: c.LogLevel, SwitchInterval: c.SwitchInterval,
 	})
 	if err != nil {
 		return nil, err

@@ -3,16 +3,61 @@ package worker
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+
+	"github.com/tasker-systems/taskerpy/embed"
+	"github.com/tasker-systems/taskerpy/template"
 )
 
 // errNoWorker is the text that programs written for the reference package
 // look for (python-api-core §2.2).
 var errNoWorker = errors.New("Worker not initialized. Call bootstrap_worker() first.") //lint:ignore ST1005 the reference's text
 
-// native answers what Python asks through tasker_core._tasker_core.
-func (o output) native(name string, payload []byte) ([]byte, error) {
-	if ok, err := o.line(name, payload); ok {
+// A service answers the native functions that need a worker (python-api-core
+// §2.3). Payloads and answers are JSON.
+type service interface {
+	call(name string, payload []byte) ([]byte, error)
+}
+
+// natives answer what Python asks through _taskerpy.call. Only the output is
+// needed before the interpreter starts.
+type natives struct {
+	output
+	schemas template.EventSchemas
+	// program starts and stops workers on behalf of a Python program; nil in
+	// a worker whose steps the lanes run.
+	program *Program
+	running atomic.Pointer[service]
+}
+
+// serve makes s the running worker; nil means there is none.
+func (n *natives) serve(s service) {
+	if s == nil {
+		n.running.Store(nil)
+		return
+	}
+	n.running.Store(&s)
+}
+
+func (n *natives) native(name string, payload []byte) ([]byte, error) {
+	if ok, err := n.line(name, payload); ok {
 		return nil, err
+	}
+	if name == "check_domain_event" {
+		return nil, n.checkDomainEvent(payload)
+	}
+	if n.program != nil {
+		switch name {
+		case "bootstrap_worker":
+			return n.program.bootstrap()
+		case "stop_worker":
+			return n.program.stop()
+		}
+	}
+	if s := n.running.Load(); s != nil {
+		return (*s).call(name, payload)
 	}
 	switch name {
 	case "is_worker_running":
@@ -21,10 +66,27 @@ func (o output) native(name string, payload []byte) ([]byte, error) {
 		return json.Marshal("Worker system not running")
 	case "get_worker_status":
 		return json.Marshal(map[string]any{"running": false, "error": "Worker system not initialized"})
-	case "bootstrap_worker":
-		//lint:ignore ST1005 the reference's form
-		return nil, errors.New("Bootstrap failed: a handler runs inside a worker already; programs that poll by themselves need a deployment")
 	default:
 		return nil, errNoWorker
 	}
+}
+
+// checkDomainEvent refuses a payload that does not fit its event's schema.
+func (n *natives) checkDomainEvent(request []byte) error {
+	var r struct {
+		Schema  json.RawMessage `json:"schema"`
+		Payload json.RawMessage `json:"payload"`
+	}
+	if err := json.Unmarshal(request, &r); err != nil {
+		return fmt.Errorf("check domain event: %w", err)
+	}
+	differences := n.schemas.Check(r.Schema, r.Payload)
+	if len(differences) == 0 {
+		return nil
+	}
+	texts := make([]string, len(differences))
+	for i, d := range differences {
+		texts[i] = d.String()
+	}
+	return embed.ValueError{Text: "payload does not fit the event's schema: " + strings.Join(texts, "; ")}
 }

@@ -28,6 +28,7 @@ type OutputLine struct {
 // output answers the native functions through which lines arrive.
 type output struct {
 	receive func(OutputLine)
+	level   slog.Level // lines that are logged below it are dropped
 }
 
 // wireLine is how taskerpy_host.streams and tasker_core.logging write a line.
@@ -72,7 +73,9 @@ func (o output) line(name string, payload []byte) (ok bool, err error) {
 	case logged:
 		l.Text, l.Level, l.Logger = w.Message, level, "tasker_core"
 	}
-	o.receive(l)
+	if l.Stream != "" || l.Level >= o.level {
+		o.receive(l)
+	}
 	return true, nil
 }
 

@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -17,7 +16,7 @@ import (
 	"time"
 
 	"github.com/tasker-systems/taskerpy/dispatch"
-	"github.com/tasker-systems/taskerpy/embed"
+	"github.com/tasker-systems/taskerpy/domainevent"
 	"github.com/tasker-systems/taskerpy/engine"
 	"github.com/tasker-systems/taskerpy/gil"
 	"github.com/tasker-systems/taskerpy/gil/state"
@@ -113,7 +112,7 @@ func (e *ProblemsError) Error() string {
 // user's files are findings; the error is of the environment or the host.
 func Check(ctx context.Context, c Config) (Report, error) {
 	c.fill()
-	p, err := prepare(ctx, c)
+	p, err := prepare(ctx, c, &natives{output: output{c.Output, c.LogLevel}})
 	if p != nil {
 		defer p.abandon(ctx, c.Log)
 	}
@@ -128,6 +127,10 @@ type Worker struct {
 	python     *python
 	engine     *engine.Engine
 	dispatcher *dispatch.Dispatcher
+	publisher  *domainevent.Publisher
+	natives    *natives
+	status     *status
+	exhausted  chan struct{} // closed when too many lanes are stuck
 	log        *slog.Logger
 }
 
@@ -137,9 +140,9 @@ type Worker struct {
 // process has the data file.
 func Start(ctx context.Context, c Config) (*Worker, error) {
 	c.fill()
-	w := &Worker{log: c.Log}
+	w := &Worker{log: c.Log, natives: &natives{output: output{c.Output, c.LogLevel}}, exhausted: make(chan struct{})}
 	var err error
-	if w.python, err = prepare(ctx, c); err != nil {
+	if w.python, err = prepare(ctx, c, w.natives); err != nil {
 		return nil, w.abandon(ctx, err)
 	}
 	for _, f := range w.python.report.Findings {
@@ -158,10 +161,17 @@ func Start(ctx context.Context, c Config) (*Worker, error) {
 	if w.engine, err = openEngine(ctx, c, w.python.report.Templates); err != nil {
 		return nil, w.abandon(ctx, err)
 	}
+	if err := w.startEvents(ctx, c); err != nil {
+		return nil, w.abandon(ctx, errors.Join(err, w.engine.Close(ctx)))
+	}
+	w.status = newStatus(c, w.python.report.Templates)
+	w.status.core, w.status.pending, w.status.bus = func() string { return "Running" }, w.pending, w.publisher.Bus()
 	w.dispatcher = dispatch.New(dispatch.Options{
-		Source: w.engine, Concurrency: c.Concurrency, WorkerID: c.WorkerID, Metrics: c.Metrics, Log: c.Log,
+		Source: w.engine, Concurrency: c.Concurrency, WorkerID: c.WorkerID, Metrics: w.status.counts, Log: c.Log,
 		NewExecutor: func(n int) (dispatch.Executor, error) { return w.python.host.NewExecutor(n) },
+		Exhausted:   func() { close(w.exhausted) },
 	})
+	w.natives.serve(w)
 	// Not ctx: a worker runs until it is drained, not until whoever started
 	// it stops waiting.
 	w.dispatcher.Start(context.WithoutCancel(ctx))
@@ -231,6 +241,11 @@ func (w *Worker) DebugState() any {
 // any time, and the next start runs those steps again.
 func (w *Worker) Drain(ctx context.Context) error {
 	drained := w.dispatcher.Drain(ctx)
+	if drained == nil {
+		if err := w.publisher.Drain(ctx); err != nil {
+			w.log.Warn("domain events are delivered at the next start", "error", err)
+		}
+	}
 	// What has finished is made durable even when the time is over, but a disk
 	// that hangs must not keep the process.
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
@@ -240,22 +255,4 @@ func (w *Worker) Drain(ctx context.Context) error {
 		return cmp.Or(drained, closed)
 	}
 	return errors.Join(closed, w.python.stop(ctx))
-}
-
-// RunPython runs args as the python command would and returns its exit code.
-// choice is as Config.Python. It may be called once in a process, and leaves no
-// interpreter behind.
-func RunPython(args []string, choice string, stderr io.Writer) (exitCode int, err error) {
-	ctx := context.Background()
-	found, err := embed.FindPython(ctx, choice, []string{"."})
-	if err != nil {
-		return 0, err
-	}
-	for _, w := range found.Warnings {
-		_, _ = fmt.Fprintln(stderr, "taskerpy: warning:", w)
-	}
-	lines := output{func(l OutputLine) { _, _ = fmt.Fprintf(stderr, "%s %s: %s\n", l.Level, l.Logger, l.Text) }}
-	return gil.RunCommand(embed.Config{
-		Executable: found.Executable, Argv: append([]string{"python"}, args...), Native: lines.native,
-	})
 }

@@ -57,7 +57,7 @@ var drawings = []struct {
 	name string
 	draw func(t *template.Template, w io.Writer) error
 }{
-	{"text", func(t *template.Template, w io.Writer) error { return t.Tree(w, nil) }},
+	{"text", func(t *template.Template, w io.Writer) error { return t.Text(w, nil) }},
 	{"mermaid", func(t *template.Template, w io.Writer) error { return t.Mermaid(w, nil) }},
 	{"dot", func(t *template.Template, w io.Writer) error { return t.DOT(w, nil) }},
 	{"svg", func(t *template.Template, w io.Writer) error { return t.SVG(w, nil) }},

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -50,6 +52,25 @@ type fileID struct{ dev, ino uint64 }
 var held struct {
 	sync.Mutex
 	files map[fileID]Owner
+}
+
+// resolve follows symbolic links, also one to a file that does not exist yet,
+// so that a file has one lock whatever it is called.
+func resolve(path string) (string, error) {
+	for {
+		resolved, err := filepath.EvalSymlinks(path)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return resolved, err
+		}
+		target, err := os.Readlink(path)
+		if err != nil {
+			return path, nil // no link: a new file
+		}
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(filepath.Dir(path), target)
+		}
+		path = target
+	}
 }
 
 // acquire takes the lock of the database at path, whose lock file is created

@@ -44,27 +44,37 @@ func migrations() ([]migration, error) {
 	return all, nil
 }
 
-// migrate brings the schema up to date, each migration in a transaction of
-// its own. It refuses files that are not ours and files of a newer schema.
-func migrate(c *conn, all []migration) error {
+// accept refuses files that are not ours and files of a newer schema than the
+// latest known one. It only reads, and returns the version of the schema.
+func accept(c *conn, latest int64) (version int64, err error) {
 	id, err := c.pragma("application_id")
 	if err != nil {
-		return err
+		return 0, err
 	}
-	version, err := c.pragma("user_version")
+	version, err = c.pragma("user_version")
 	if err != nil {
-		return err
+		return 0, err
 	}
 	// The schema version counts changes, so 0 means nothing was ever created.
 	changes, err := c.pragma("schema_version")
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if id != applicationID && (version != 0 || changes != 0) {
-		return fmt.Errorf("it is an SQLite file of another program; choose another path")
+		return 0, fmt.Errorf("it is an SQLite file of another program; choose another path")
 	}
-	if latest := int64(len(all)); version > latest {
-		return fmt.Errorf("its schema has version %d, this program knows versions up to %d; use a newer taskerpy", version, latest)
+	if version > latest {
+		return 0, fmt.Errorf("its schema has version %d, this program knows versions up to %d; use a newer taskerpy", version, latest)
+	}
+	return version, nil
+}
+
+// migrate brings the schema of an accepted file up to date, each migration in
+// a transaction of its own.
+func migrate(c *conn, all []migration) error {
+	version, err := accept(c, int64(len(all)))
+	if err != nil {
+		return err
 	}
 	for _, m := range all[version:] {
 		sql := fmt.Sprintf("BEGIN IMMEDIATE; PRAGMA application_id = %d; PRAGMA user_version = %d;\n%s\nCOMMIT;", applicationID, m.version, m.sql)

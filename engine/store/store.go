@@ -40,7 +40,8 @@ const maxReaders = 4
 // Store is an open file. Its methods may be called by one goroutine, except
 // Read, which any goroutine may call.
 type Store struct {
-	path  string
+	path  string // as the caller calls the file
+	file  string // the same without symbolic links
 	fault func(Point) error
 	lock  *lock
 	w     *conn
@@ -60,7 +61,7 @@ type Store struct {
 // ErrLocked when the file is open elsewhere; otherwise it says why the file
 // cannot be used.
 func Open(path string, o Options) (*Store, error) {
-	s := &Store{path: path, fault: o.Fault}
+	s := &Store{path: path, file: path, fault: o.Fault}
 	if err := s.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), s.Close())
 	}
@@ -72,19 +73,28 @@ func (s *Store) open() error {
 	if err != nil {
 		return err
 	}
-	params := url.Values{}
 	if s.path != memory {
-		if err := os.MkdirAll(filepath.Dir(s.path), 0o755); err != nil {
+		if s.file, err = resolve(s.path); err != nil {
 			return err
 		}
-		if s.lock, err = acquire(s.path); err != nil {
+		if err := os.MkdirAll(filepath.Dir(s.file), 0o755); err != nil {
 			return err
 		}
-		params.Set("_journal_mode", "WAL")
-		params.Set("_synchronous", "FULL")
+		if s.lock, err = acquire(s.file); err != nil {
+			return err
+		}
 	}
-	if s.w, err = connect(s.path, params); err != nil {
+	if s.w, err = connect(s.file, url.Values{"_synchronous": {"FULL"}}); err != nil {
 		return err
+	}
+	// The journal mode is kept in the file: nobody else's is to be changed.
+	if _, err := accept(s.w, int64(len(all))); err != nil {
+		return err
+	}
+	if s.path != memory {
+		if err := s.w.script("PRAGMA journal_mode = WAL"); err != nil {
+			return err
+		}
 	}
 	if err := migrate(s.w, all); err != nil {
 		return err
@@ -188,7 +198,7 @@ func (s *Store) Read(ctx context.Context, f func(*Reader) error) (err error) {
 	}
 	defer func() { s.readers <- r }()
 	if r == nil {
-		c, err := connect(s.path, url.Values{"_query_only": {"true"}})
+		c, err := connect(s.file, url.Values{"_query_only": {"true"}})
 		if err != nil {
 			return fmt.Errorf("open %s for reading: %w", s.path, err)
 		}

@@ -57,14 +57,14 @@ def completion(data: dict[str, Any]) -> dict[str, Any]:
         execution_time_ms=elapsed if _is_signed_64(elapsed) else 0,
         worker_id=worker_id if isinstance(worker_id, str) else None,
     )
-    stored_error = None
+    fault = None
     if error is not None:
         if metadata["error_type"] is None:
             metadata["error_type"] = error.get("error_type")
         trace = metadata["custom"].get("traceback")
         if isinstance(trace, str):
             del metadata["custom"]["traceback"]
-        stored_error = _completion_error(error, trace)
+        fault = _completion_error(error, trace)
     if orchestration is None and not success and metadata["retryable"]:
         places = [given, given.get("custom"), given.get("context")]
         if error is not None:
@@ -76,7 +76,7 @@ def completion(data: dict[str, Any]) -> dict[str, Any]:
         "result": data.get("result"),
         "status": data.get("status") or ("completed" if success else "failed"),
         "metadata": metadata,
-        "error": stored_error,
+        "error": fault,
         "orchestration_metadata": orchestration,
     }
 

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from tasker_core._execution import find_handler
-from tasker_core.handler import HandlerRegistry, StepHandler
+from tasker_core.handler import HandlerRegistry, StepHandler, _is_subclass
 from tasker_core.types import StepContext
 
 # Files beside handlers that are not handlers.
@@ -267,7 +267,7 @@ def _describe(module: ModuleType) -> list[dict[str, Any]]:
         cls = getattr(value, "_handler_class", None) if callable(value) else None
         if isinstance(cls, type):
             entry = _describe_function(value, cls)
-        elif inspect.isclass(value) and issubclass(value, StepHandler) and value is not StepHandler:
+        elif _is_subclass(value, StepHandler) and value is not StepHandler:
             entry = _describe_class(value)
         else:
             continue

@@ -128,7 +128,8 @@ func signalProcess(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(processesOf(ts).find(ts, args[0]).cmd.Process.Signal(signals[args[1]]))
 }
 
-// ended NAME CODE waits for a process; CODE may be KILL.
+// ended NAME CODE waits for a process. CODE is a number or the name of the
+// signal that killed it.
 func ended(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: ended name code")
@@ -148,8 +149,8 @@ func ended(ts *testscript.TestScript, neg bool, args []string) {
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		got = strconv.Itoa(exit.ExitCode())
-		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signal() == syscall.SIGKILL {
-			got = "KILL"
+		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+			got = status.Signal().String()
 		}
 	} else {
 		ts.Check(err)

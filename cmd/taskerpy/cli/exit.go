@@ -72,6 +72,7 @@ func signalled(s os.Signal) int {
 func codeOf(err error) int {
 	var e *exitError
 	var problems *worker.ProblemsError
+	var coded interface{ ExitCode() int } // of package client
 	switch {
 	case err == nil:
 		return exitOK
@@ -81,6 +82,8 @@ func codeOf(err error) int {
 		return exitUsage
 	case errors.Is(err, embed.ErrUnavailable), errors.Is(err, engine.ErrLocked), errors.Is(err, engine.ErrUnavailable):
 		return exitEnvironment
+	case errors.As(err, &coded):
+		return coded.ExitCode()
 	default:
 		return exitFailed
 	}

@@ -1,11 +1,15 @@
 package cli
 
 import (
+	"context"
 	_ "embed"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/tasker-systems/taskerpy/config"
+	"github.com/tasker-systems/taskerpy/engine"
+	"github.com/tasker-systems/taskerpy/server"
 	"github.com/tasker-systems/taskerpy/worker"
 )
 
@@ -59,7 +63,12 @@ func (a *app) python(args []string) error {
 	if err != nil {
 		return err
 	}
-	code, err := worker.RunPython(rest, c.Python, a.err)
+	l := a.newLogging(c, false)
+	program := worker.NewProgram(worker.ProgramConfig{
+		Config: workerConfig(c, l), Stderr: a.err,
+		Serve: func(e *engine.Engine) (string, func(context.Context) error, error) { return serveProgram(c, l, e) },
+	})
+	code, err := program.Run(context.Background(), rest)
 	if err != nil {
 		return environment(err)
 	}
@@ -67,6 +76,18 @@ func (a *app) python(args []string) error {
 		return silent(code)
 	}
 	return nil
+}
+
+// serveProgram serves the REST API of a worker that a program started.
+func serveProgram(c *config.Config, l *logging, e *engine.Engine) (url string, stop func(context.Context) error, err error) {
+	s := server.New(server.Options{
+		Engine: e, Config: func() any { return c.Entries() }, Version: version, Environment: c.Environment,
+		WorkerID: c.WorkerID, AllowedHosts: c.AllowedHosts, Log: l.log,
+	})
+	if err := s.Start(context.Background(), c.Listen); err != nil {
+		return "", nil, err
+	}
+	return "http://" + s.Addr(), s.Stop, nil
 }
 
 // ownFlags takes a leading --python off; Python has no such flag.

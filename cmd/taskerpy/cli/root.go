@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/tasker-systems/taskerpy/client/commands"
 	"github.com/tasker-systems/taskerpy/config"
 	"github.com/tasker-systems/taskerpy/template"
 )
@@ -45,7 +46,11 @@ an embedded Python, a durable engine, and the REST API of Tasker.
   taskerpy init demo                              write a small project to begin with
   taskerpy run handlers.py --task NAME            run one task and print its result
   taskerpy run handlers.py                        keep running: REST API on 127.0.0.1:8083
-  taskerpy check handlers.py                      say what is wrong without running it`,
+  taskerpy check handlers.py                      say what is wrong without running it
+
+Exit codes: 0 all went well; 1 the workflow failed; 2 the command line, handlers, templates
+or input are wrong; 3 Python, the data file or the network cannot be used; 130 and 143
+stopped by a signal.`,
 		Version:       versionText(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -63,9 +68,10 @@ an embedded Python, a durable engine, and the REST API of Tasker.
 		a.pythonCommand(), a.testCommand(),
 		a.configCommand(), a.doctorCommand(), a.versionCommand(),
 	)
+	root.AddCommand(commands.New(commands.Options{Input: a.readInput})...)
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
-		if c.HasSubCommands() && c.Args == nil || c.Name() == "completion" {
+		if c.Name() == "completion" {
 			c.Args = noSuchCommand
 			c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 		}

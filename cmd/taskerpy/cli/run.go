@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -131,11 +130,11 @@ func drain(w *worker.Worker, timeout time.Duration, signals <-chan os.Signal) er
 	go func() { done <- w.Drain(ctx) }()
 	select {
 	case err := <-done:
-		if errors.Is(err, context.DeadlineExceeded) {
+		if err != nil && ctx.Err() != nil {
 			return &exitError{exitFailed, fmt.Errorf("not drained within %s: %w; the next start runs those steps again", timeout, err)}
 		}
-		return err
+		return environment(err)
 	case s := <-signals:
-		return &exitError{signalled(s), fmt.Errorf("%v again: exiting at once; the next start runs the unfinished steps again", s)}
+		return &exitError{signalled(s), fmt.Errorf("%v: exiting before the running steps finished; the next start runs them again", s)}
 	}
 }

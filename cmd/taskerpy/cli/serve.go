@@ -45,6 +45,7 @@ func (a *app) serve(c *config.Config) error {
 		Metrics: m.Handler(l.log), Version: version, Environment: c.Environment, WorkerID: c.WorkerID,
 		AllowedHosts: c.AllowedHosts, Log: l.log,
 	})
+	w.SetEndpoint("http://" + listener.Addr().String())
 	m.Follow(metrics.Sources{Engine: w.Engine(), Dispatch: w.Dispatcher().Stats, Lanes: w.Lanes, Draining: s.Draining})
 	if err := s.StartOn(listener); err != nil {
 		return environment(err)
@@ -52,9 +53,9 @@ func (a *app) serve(c *config.Config) error {
 	announce(l, c, w, s.Addr())
 
 	sig := <-signals
+	s.Drain()
 	l.log.Info("draining: running steps finish, no new ones begin", "signal", sig.String(),
 		"running", w.Dispatcher().Stats().Running, "timeout", c.DrainTimeout.String())
-	s.Drain()
 	drained := drain(w, c.DrainTimeout, signals)
 	ctx, cancel := context.WithTimeout(context.Background(), requestsTimeout)
 	defer cancel()

@@ -1,12 +1,12 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/gofrs/uuid/v5"
 
@@ -36,13 +36,19 @@ func (a *app) runTask(c *config.Config, reference string, input json.RawMessage)
 	if open := w.Engine().Stats().OpenTasks; open > 0 {
 		l.log.Info("unfinished tasks of earlier runs are taken up", "tasks", open, "data", c.Data)
 	}
-	s := &session{app: a, logging: l, worker: w, template: chosen, mode: c.Progress}
+	s := &session{app: a, logging: l, worker: w, template: chosen, mode: c.Progress, drainTimeout: c.DrainTimeout}
 	failed := s.run(input, signals)
 	drained := drain(w, c.DrainTimeout, signals)
-	if drained != nil && failed != nil {
+	var stopped *exitError
+	switch {
+	case drained == nil:
+	case failed == nil && errors.As(drained, &stopped) && stopped.code > exitEnvironment:
+		return drained // by a signal
+	default:
+		// Only steps of other tasks can be running: this one's result is out.
 		l.log.Warn(drained.Error())
 	}
-	return cmp.Or(failed, drained)
+	return failed
 }
 
 // session is the run of one task.
@@ -52,6 +58,8 @@ type session struct {
 	worker   *worker.Worker
 	template *template.Template
 	mode     string
+	// drainTimeout is told to whoever interrupts.
+	drainTimeout time.Duration
 }
 
 // run submits the task, shows its progress, and prints its outcome.
@@ -102,6 +110,7 @@ func (s *session) run(input json.RawMessage, signals <-chan os.Signal) error {
 			}
 			end = &o.task
 		case sig := <-signals:
+			s.log.Warn(fmt.Sprintf("%v: running steps finish, for %s at most; another signal exits at once", sig, s.drainTimeout))
 			return &exitError{signalled(sig), fmt.Errorf("%v: task %s is not finished; `taskerpy run` with the same handlers and data file takes it up", sig, task.TaskUUID)}
 		}
 	}

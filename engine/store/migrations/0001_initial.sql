@@ -157,3 +157,29 @@ CREATE VIEW workflow_step_transitions AS
 SELECT s.uuid AS workflow_step_uuid, v.from_state, v.to_state, v.sort_key, v.most_recent, v.created_at
 FROM transitions v JOIN workflow_steps s ON s.id = (v.task_id << 24) + v.position
 WHERE v.position IS NOT NULL;
+
+-- Steps whose results are stored and whose domain events are not published
+-- yet: what the handler was given, and what it answered.
+CREATE TABLE publications (
+  id      INTEGER PRIMARY KEY,
+  step_id INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  event   TEXT NOT NULL,
+  result  TEXT NOT NULL
+) STRICT;
+
+-- Durable domain events, in the order of their publication.
+CREATE TABLE domain_events (
+  id           INTEGER PRIMARY KEY AUTOINCREMENT,
+  event_id     BLOB NOT NULL UNIQUE,
+  name         TEXT NOT NULL,
+  event        TEXT NOT NULL, -- engine-semantics §8.4
+  published_at INTEGER NOT NULL
+) STRICT;
+
+-- How far each subscriber has come in domain_events.
+CREATE TABLE event_consumers (
+  name       TEXT PRIMARY KEY,
+  last_id    INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL
+) STRICT;

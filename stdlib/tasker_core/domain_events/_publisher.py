@@ -35,7 +35,8 @@ class BasePublisher(ABC):
     >>> AmountPublisher().transform_payload(ctx)
     {'amount': 5}
 
-    The hooks run on the thread that runs the step, after its handler.
+    For declared events a worker calls the hooks on a thread of its own choice,
+    once the step's result is there; what they do does not change it.
     """
 
     @property

@@ -133,7 +133,7 @@ def test_orchestration_metadata_is_passed_on() -> None:
 
 
 def test_orchestration_metadata_needs_no_hint() -> None:
-    given = {"headers": {}, "custom": {}}
+    given: dict[str, Any] = {"headers": {}, "custom": {}}
     assert completion({"orchestration_metadata": given})["orchestration_metadata"] == {
         "headers": {},
         "error_context": None,

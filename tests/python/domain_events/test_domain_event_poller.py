@@ -153,6 +153,41 @@ def test_a_callback_that_outlives_stop_is_warned_of(
     assert "a callback is still running 0 s after stop()" in caplog.text
 
 
+def test_a_stop_in_time_is_not_warned_of(
+    poller: Any, host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(poller, host)
+    assert caplog.text == ""
+
+
+class Waits(threading.Event):
+    """Writes down how long a loop waits, and ends it after some waits."""
+
+    def __init__(self, poller: Any, most: int) -> None:
+        super().__init__()
+        self.poller = poller
+        self.most = most
+        self.seconds: list[float | None] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.seconds.append(timeout)
+        if len(self.seconds) == self.most:
+            self.poller._running = False
+        return False
+
+
+def test_a_loop_waits_only_when_there_is_nothing_and_longer_after_an_error(
+    host: Host, event_data: BuildData
+) -> None:
+    poller = InProcessDomainEventPoller(polling_interval_ms=50, max_events_per_poll=1)
+    waits = Waits(poller, most=2)
+    poller._running, poller._stopped = True, waits
+    host.answers += [event_data(), event_data(), RuntimeError("gone")]
+    poller._poll_loop()
+    assert waits.seconds == [0.5, 0.05]
+    assert poller.stats == {"poll_count": 4, "events_processed": 2, "events_lagged": 0}
+
+
 def test_events_reach_every_callback_in_order(
     poller: Any, host: Host, event_data: BuildData
 ) -> None:
@@ -279,10 +314,10 @@ def test_fix_events_that_the_host_dropped_are_counted(
 
 @pytest.mark.parametrize("lagged", [0, -1, "3", None, True])
 def test_a_count_of_dropped_events_that_is_none_is_not_counted(
-    poller: Any, event_data: BuildData, lagged: Any
+    poller: Any, event_data: BuildData, caplog: pytest.LogCaptureFixture, lagged: Any
 ) -> None:
     poller._process_event(event_data(lagged=lagged))
-    assert poller.stats["events_lagged"] == 0
+    assert (poller.stats["events_lagged"], caplog.text) == (0, "")
 
 
 def seen_result(poller: Any, data: dict[str, Any]) -> Any:

@@ -107,8 +107,10 @@ def test_each_event_says_which_declaration_it_comes_from() -> None:
     assert [event["declaration"] for event in events] == [2, 4, 5]
 
 
-def test_fix_a_failure_without_result_tells_its_error() -> None:
-    (event,) = published(step({"name": "payment.failed", "condition": "failure"}), RETRYABLE)
+@pytest.mark.parametrize("result", [None, {}])
+def test_fix_a_failure_without_result_tells_its_error(result: Any) -> None:
+    failed = {**RETRYABLE, "result": result}
+    (event,) = published(step({"name": "payment.failed", "condition": "failure"}), failed)
     assert event["payload"] == {
         "error_code": "E7",
         "error_message": "declined",
@@ -201,6 +203,13 @@ def test_a_publisher_that_is_not_registered_is_warned_of_once(
     published(step(NAMED), SUCCESS)
     assert (event["payload"], event["fired_by"]) == ({"amount": 5}, "DefaultDomainEventPublisher")
     assert caplog.text.count("No publisher 'payments' is registered") == 1
+
+
+def test_a_step_that_names_no_publisher_is_not_warned_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    published(step({"name": "a.b"}), SUCCESS)
+    assert caplog.text == ""
 
 
 def test_publishers_cannot_change_the_result_or_the_other_events() -> None:

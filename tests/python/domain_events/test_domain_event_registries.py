@@ -112,6 +112,16 @@ def test_the_last_publisher_of_a_name_stays_and_is_warned_of(
     assert "'orders' takes the place of another publisher" in caplog.text
 
 
+def test_the_first_of_a_name_is_not_warned_of(
+    publishers: PublisherRegistry,
+    subscribers: SubscriberRegistry,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    publishers.register(Orders())
+    subscribers.register(OrderSubscriber)
+    assert caplog.text == ""
+
+
 @pytest.mark.parametrize("thing", [Orders, "orders", None])
 def test_what_is_no_publisher_is_refused(publishers: PublisherRegistry, thing: Any) -> None:
     with pytest.raises(ValueError, match=r"^Expected BasePublisher instance, got "):

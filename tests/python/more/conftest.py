@@ -35,8 +35,14 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(variable, raising=False)
 
 
+@pytest.fixture(autouse=True)
+def without_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inside the binary too, a test has a host only if it asks for one."""
+    monkeypatch.setattr(_tasker_core, "_taskerpy", None)
+
+
 @pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHost]:
+def host(without_host: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHost]:
     """A host in place of none, and singletons of its own."""
     fake = FakeHost()
     monkeypatch.setattr(_tasker_core, "_taskerpy", fake)

@@ -17,7 +17,7 @@ _PRIORITY = 100
 class ClassLookupResolver(BaseResolver):
     """Imports ``package.module.ClassName`` and makes an instance of it."""
 
-    CLASS_PATTERN = re.compile(r"^[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*\.[A-Z]\w*$")
+    CLASS_PATTERN = re.compile(r"^[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*\.[A-Z]\w*\Z")
 
     @property
     def name(self) -> str:

@@ -1,0 +1,344 @@
+// Package domainevent takes finished attempts of steps to Python's publishers,
+// and the events that those give to their subscribers: durable ones by way of
+// the engine's file, fast ones directly (engine-semantics §8).
+package domainevent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gofrs/uuid/v5"
+
+	"github.com/tasker-systems/taskerpy/engine"
+	"github.com/tasker-systems/taskerpy/handlers"
+)
+
+// Engine keeps publications and durable events; *engine.Engine is one.
+type Engine interface {
+	Publications(ctx context.Context) ([]engine.Publication, error)
+	Published(ctx context.Context, p engine.Publication, durable []engine.DomainEvent) error
+	Subscribe(ctx context.Context, consumer string) error
+	Consume(ctx context.Context, consumer string, limit int) ([]engine.DomainEvent, error)
+	Consumed(ctx context.Context, consumer string, last int64) error
+}
+
+// Python calls the user's publishers and subscribers; *handlers.Events is one.
+// Publish and Subscribe are called by one goroutine, Handle by one at a time.
+type Python interface {
+	Publish(taskSequenceStep, result json.RawMessage) ([]handlers.ShapedEvent, error)
+	Subscribe() ([]string, error)
+	Handle(subscriber string, event json.RawMessage) error
+}
+
+const (
+	// consumeAtOnce is how many durable events a subscriber handles before
+	// its progress is stored.
+	consumeAtOnce = 100
+	// fastBacklog is how many fast events may wait; the newest are dropped
+	// beyond that.
+	fastBacklog = 1000
+	// retryAfter is how long to wait when the engine or Python failed.
+	retryAfter = time.Second
+)
+
+// Options configure a Publisher.
+type Options struct {
+	Engine   Engine
+	Python   Python
+	WorkerID string
+	Log      *slog.Logger
+}
+
+// Publisher publishes and delivers domain events. Nothing it does affects the
+// steps that the events are of: what fails is logged and counted.
+type Publisher struct {
+	o   Options
+	bus Bus
+
+	started     bool
+	subscribers []string
+	fast        chan fastEvent
+	handling    sync.Mutex // Python handles one event at a time
+	counts      counts
+
+	// Stopped one after the other: what is published last is still delivered.
+	publishing, consuming activity
+	delivering            sync.WaitGroup // fast events, until the channel is closed
+}
+
+// activity is a group of goroutines and how to stop them.
+type activity struct {
+	stop context.CancelFunc
+	sync.WaitGroup
+}
+
+func (a *activity) start(ctx context.Context) context.Context {
+	ctx, a.stop = context.WithCancel(context.WithoutCancel(ctx))
+	return ctx
+}
+
+func (a *activity) end() {
+	a.stop()
+	a.Wait()
+}
+
+type fastEvent struct {
+	name string
+	json []byte
+}
+
+type counts struct{ durable, fast, broadcast, dropped, failed, handled atomic.Uint64 }
+
+// Stats are the numbers of GET /metrics/events (engine-semantics §8.5).
+type Stats struct {
+	Routed         uint64 `json:"total_routed"`
+	Durable        uint64 `json:"durable_routed"`
+	Fast           uint64 `json:"fast_routed"`
+	Broadcast      uint64 `json:"broadcast_routed"`
+	FastErrors     uint64 `json:"fast_delivery_errors"` // dropped because too many waited
+	RoutingErrors  uint64 `json:"routing_errors"`
+	HandledByHosts uint64 `json:"-"` // deliveries to subscribers
+	Subscribers    int    `json:"-"`
+}
+
+// New makes a Publisher; Start sets it going.
+func New(o Options) *Publisher {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Publisher{o: o, fast: make(chan fastEvent, fastBacklog)}
+}
+
+// Bus is where fast and broadcast events can be polled.
+func (p *Publisher) Bus() *Bus { return &p.bus }
+
+// Stats reports what was published.
+func (p *Publisher) Stats() Stats {
+	c := &p.counts
+	s := Stats{
+		Durable: c.durable.Load(), Fast: c.fast.Load(), Broadcast: c.broadcast.Load(),
+		FastErrors: c.dropped.Load(), RoutingErrors: c.failed.Load(), HandledByHosts: c.handled.Load(), Subscribers: len(p.subscribers),
+	}
+	s.Routed = s.Durable + s.Fast + s.Broadcast
+	return s
+}
+
+// Start starts the subscribers that the user's modules registered, and begins
+// to publish. The error is of a subscriber that cannot be started.
+func (p *Publisher) Start(ctx context.Context) error {
+	names, err := p.o.Python.Subscribe()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := p.o.Engine.Subscribe(ctx, name); err != nil {
+			return err
+		}
+	}
+	p.subscribers = names
+	publishing, consuming := p.publishing.start(ctx), p.consuming.start(ctx)
+	p.publishing.Go(func() { p.publishAll(publishing) })
+	for _, name := range names {
+		p.consuming.Go(func() { p.consume(consuming, name) })
+	}
+	p.delivering.Go(p.deliverFast)
+	p.started = true
+	return nil
+}
+
+// Drain publishes and delivers what there is and stops. It returns ctx.Err()
+// when ctx ends first. What never started, or is drained already, is fine.
+func (p *Publisher) Drain(ctx context.Context) error {
+	if !p.started {
+		return nil
+	}
+	p.started = false
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		p.publishing.end()
+		p.consuming.end()
+		close(p.fast)
+		p.delivering.Wait()
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("deliver domain events: %w", ctx.Err())
+	}
+}
+
+// publishAll publishes until ctx ends, and then what is still there.
+func (p *Publisher) publishAll(ctx context.Context) {
+	for {
+		all, err := p.o.Engine.Publications(ctx)
+		if err != nil {
+			return
+		}
+		for _, publication := range all {
+			p.publish(ctx, publication)
+		}
+	}
+}
+
+// publish publishes one attempt's events.
+func (p *Publisher) publish(ctx context.Context, publication engine.Publication) {
+	log := p.o.Log.With("step_uuid", publication.StepUUID)
+	var durable []engine.DomainEvent
+	events, err := p.shape(&publication)
+	if err != nil {
+		p.counts.failed.Add(1)
+		log.Error("domain events were not published", "error", err)
+	}
+	for _, e := range events {
+		switch e.delivery {
+		case "fast":
+			p.counts.fast.Add(1)
+			p.deliver(e)
+		case "broadcast":
+			p.counts.broadcast.Add(1)
+			p.bus.put(e.JSON)
+			durable = append(durable, e.DomainEvent)
+		default:
+			p.counts.durable.Add(1)
+			durable = append(durable, e.DomainEvent)
+		}
+	}
+	for {
+		err := p.o.Engine.Published(context.WithoutCancel(ctx), publication, durable)
+		if err == nil || errors.Is(err, engine.ErrClosed) {
+			return // or it comes again at the next start
+		}
+		log.Error("store domain events", "error", err)
+		select {
+		case <-time.After(retryAfter):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+type routedEvent struct {
+	engine.DomainEvent
+	delivery string
+}
+
+// envelope is a domain event as subscribers get it (engine-semantics §8.4).
+type envelope struct {
+	EventID uuid.UUID                  `json:"event_id"`
+	Name    string                     `json:"event_name"`
+	Version string                     `json:"event_version"`
+	Payload payload                    `json:"payload"`
+	Meta    map[string]json.RawMessage `json:"metadata"`
+}
+
+type payload struct {
+	Step   json.RawMessage `json:"task_sequence_step"`
+	Result json.RawMessage `json:"execution_result"`
+	Value  json.RawMessage `json:"payload"`
+}
+
+// shape asks the step's publisher for its events and wraps them.
+func (p *Publisher) shape(publication *engine.Publication) ([]routedEvent, error) {
+	var event struct {
+		Step json.RawMessage `json:"task_sequence_step"`
+	}
+	if err := json.Unmarshal(publication.Event, &event); err != nil {
+		return nil, fmt.Errorf("read the step's event: %w", err)
+	}
+	shaped, err := p.o.Python.Publish(event.Step, publication.Result)
+	if err != nil {
+		return nil, err
+	}
+	events := make([]routedEvent, 0, len(shaped))
+	for _, s := range shaped {
+		meta := map[string]json.RawMessage{}
+		if err := json.Unmarshal(s.Metadata, &meta); err != nil {
+			return nil, fmt.Errorf("read metadata of event %s: %w", s.Name, err)
+		}
+		meta["fired_at"] = quoted(time.Now().UTC().Format(time.RFC3339Nano))
+		meta["fired_by"] = quoted(s.FiredBy)
+		id := publication.EventID(s.Declaration)
+		data, err := json.Marshal(envelope{
+			EventID: id, Name: s.Name, Version: "1.0", Meta: meta,
+			Payload: payload{Step: event.Step, Result: publication.Result, Value: s.Payload},
+		})
+		if err != nil {
+			return nil, fmt.Errorf("write event %s: %w", s.Name, err)
+		}
+		events = append(events, routedEvent{engine.DomainEvent{Event: id, Name: s.Name, JSON: data}, s.Delivery})
+	}
+	return events, nil
+}
+
+func quoted(s string) json.RawMessage {
+	data, err := json.Marshal(s)
+	if err != nil {
+		panic(err) // strings always encode
+	}
+	return data
+}
+
+// deliver hands a fast event on.
+func (p *Publisher) deliver(e routedEvent) {
+	p.bus.put(e.JSON)
+	if len(p.subscribers) == 0 {
+		return
+	}
+	select {
+	case p.fast <- fastEvent{e.Name, e.JSON}:
+	default:
+		p.counts.dropped.Add(1)
+		p.o.Log.Warn("fast domain event dropped: subscribers are too slow", "event", e.Name, "event_id", e.Event)
+	}
+}
+
+func (p *Publisher) deliverFast() {
+	for e := range p.fast {
+		for _, subscriber := range p.subscribers {
+			p.handle(subscriber, e.name, e.json)
+		}
+	}
+}
+
+// consume gives durable events to one subscriber until ctx ends, and then
+// what is still there.
+func (p *Publisher) consume(ctx context.Context, subscriber string) {
+	for {
+		events, err := p.o.Engine.Consume(ctx, subscriber, consumeAtOnce)
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, engine.ErrClosed) {
+				return
+			}
+			p.o.Log.Error("read domain events", "subscriber", subscriber, "error", err)
+			select {
+			case <-time.After(retryAfter):
+			case <-ctx.Done():
+			}
+			continue
+		}
+		for _, e := range events {
+			p.handle(subscriber, e.Name, e.JSON)
+		}
+		if err := p.o.Engine.Consumed(context.WithoutCancel(ctx), subscriber, events[len(events)-1].ID); err != nil {
+			p.o.Log.Error("note progress of subscriber; events will come again", "subscriber", subscriber, "error", err)
+			return
+		}
+	}
+}
+
+func (p *Publisher) handle(subscriber, name string, event []byte) {
+	p.handling.Lock()
+	defer p.handling.Unlock()
+	p.counts.handled.Add(1)
+	if err := p.o.Python.Handle(subscriber, event); err != nil {
+		p.o.Log.Error("hand domain event to subscriber", "subscriber", subscriber, "event", name, "error", err)
+	}
+}

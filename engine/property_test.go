@@ -1,0 +1,620 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gofrs/uuid/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tasker-systems/taskerpy/dispatch"
+	"github.com/tasker-systems/taskerpy/engine/store"
+	"github.com/tasker-systems/taskerpy/template"
+)
+
+// numberFrom reads a number from the environment.
+func numberFrom(t testing.TB, variable string, otherwise uint64) uint64 {
+	text := os.Getenv(variable)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	require.NoError(t, err, variable)
+	return n
+}
+
+const tasksPerWorld = 20
+
+// TestTheEngineDoesWhatTheModelSays drives random graphs through random
+// failures, delays, checkpoints, cancellations, operators, failing commits and
+// crashes, and compares each state, attempt, result and time with the model's.
+// ENGINE_TEST_CASES says how many tasks, ENGINE_TEST_SEED repeats a failure.
+func TestTheEngineDoesWhatTheModelSays(t *testing.T) {
+	cases := numberFrom(t, "ENGINE_TEST_CASES", 2000)
+	first := numberFrom(t, "ENGINE_TEST_SEED", rand.Uint64N(1<<32))
+	for seed := first; seed < first+(cases+tasksPerWorld-1)/tasksPerWorld; seed++ {
+		ok := t.Run("", func(t *testing.T) {
+			dir := quickDir(t) // outside of the bubble: it is removed last
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, seed, dir)
+				defer func() {
+					if t.Failed() {
+						t.Logf("repeat with ENGINE_TEST_SEED=%d ENGINE_TEST_CASES=1\n%s", seed, strings.Join(w.story, "\n"))
+					}
+				}()
+				w.live()
+			})
+		})
+		if !ok {
+			return
+		}
+	}
+}
+
+// world is one engine with its model.
+type world struct {
+	t     *testing.T
+	r     *rand.Rand
+	dir   string
+	files int // number of crashes; -1 in memory
+	e     *Engine
+
+	templates []*template.Template
+	shapes    [][]modelStep
+
+	stopClaims func()
+
+	mu      sync.Mutex
+	model   model
+	effects []*effect // handed in and not durable yet, in order
+	held    []heldStep
+	wrong   []string
+	failing struct{ before, after int }
+	doubt   bool        // a commit looked failed: steps may be claimed that nobody has yet
+	crash   store.Point // take the files at this point of the next commit
+	copied  string      // where they are; the engine is dead then
+
+	ids   []uuid.UUID // of tasks; nil when not known yet
+	stale []heldStep  // results that came already
+	story []string
+}
+
+// effect is something that becomes true with a commit.
+type effect struct {
+	apply   func(now time.Time)
+	durable bool
+	kept    bool // stays when its commit fails
+}
+
+// heldStep is a step that a worker has.
+type heldStep struct {
+	task, step, attempt int
+	given               *dispatch.Step
+}
+
+func newWorld(t *testing.T, seed uint64, dir string) *world {
+	w := &world{t: t, r: rand.New(rand.NewPCG(seed, 1)), dir: dir, files: -1}
+	if w.r.IntN(4) == 0 {
+		w.files = 0
+	}
+	for i := range 3 {
+		yaml, shape := w.shape(fmt.Sprint("random_", i))
+		w.templates, w.shapes = append(w.templates, parse(t, yaml)), append(w.shapes, shape)
+	}
+	w.open()
+	return w
+}
+
+// shape makes up a template.
+func (w *world) shape(name string) (yaml string, shape []modelStep) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "name: %s\nnamespace_name: tests\nversion: 1.0.0\nsteps:\n", name)
+	for i := range 1 + w.r.IntN(8) {
+		s := modelStep{name: fmt.Sprint("s", i), policy: modelPolicy{
+			retryable: w.r.IntN(10) > 0, max: w.r.IntN(5), base: []int{100, 250, 1000}[w.r.IntN(3)], limit: []int{1000, 30000}[w.r.IntN(2)],
+			backoff: []string{"none", "linear", "exponential", "fibonacci"}[w.r.IntN(4)],
+		}}
+		var parents []string
+		for p := range i {
+			if w.r.IntN(3) == 0 {
+				s.parents, parents = append(s.parents, p), append(parents, fmt.Sprint("s", p))
+			}
+		}
+		fmt.Fprintf(&b, "  - {name: %s, handler: {callable: h}, dependencies: [%s], retry: {retryable: %t, max_attempts: %d, backoff: %s, backoff_base_ms: %d, max_backoff_ms: %d}}\n",
+			s.name, strings.Join(parents, ", "), s.policy.retryable, s.policy.max, s.policy.backoff, s.policy.base, s.policy.limit)
+		shape = append(shape, s)
+	}
+	return b.String(), shape
+}
+
+func (w *world) note(format string, args ...any) {
+	w.story = append(w.story, fmt.Sprintf("%s ", time.Now().UTC().Format("04:05.000"))+fmt.Sprintf(format, args...))
+}
+
+// open opens the engine on what the last one left, and starts its workers.
+func (w *world) open() {
+	path := memory
+	if w.files >= 0 {
+		path = filepath.Join(w.dir, fmt.Sprint(w.files, ".db"))
+	}
+	e, err := Open(w.t.Context(), Options{Path: path, NoJitter: true, fault: w.commit})
+	require.NoError(w.t, err)
+	require.NoError(w.t, e.Register(w.t.Context(), w.templates...))
+	w.e = e
+	ctx, cancel := context.WithCancel(context.Background())
+	var workers sync.WaitGroup
+	for range 1 + w.r.IntN(3) {
+		limit := 1000 // crashes are easier to follow when nothing stays enqueued
+		if w.files < 0 {
+			limit = 1 + w.r.IntN(4)
+		}
+		workers.Go(func() {
+			for {
+				steps, err := e.Claim(ctx, limit)
+				if err != nil {
+					return
+				}
+				w.claimed(steps)
+			}
+		})
+	}
+	w.stopClaims = func() { cancel(); workers.Wait() }
+	w.t.Cleanup(func() { // when the test failed
+		w.stopClaims()
+		_ = e.Close(context.Background())
+	})
+}
+
+// commit is called by the engine at each commit: what is durable then has
+// happened.
+func (w *world) commit(p store.Point) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.copied != "" {
+		return errBroken
+	}
+	if p == store.BeforeCommit && w.failing.before > 0 {
+		w.failing.before--
+		return errBroken
+	}
+	if p == w.crash {
+		w.copied = copyFiles(w.t, w.e.o.Path, filepath.Join(w.dir, fmt.Sprint(w.files+1, ".db")))
+		return errBroken
+	}
+	if p == store.AfterCommit {
+		if w.failing.after > 0 {
+			w.failing.after--
+			w.doubt = true
+			return errBroken
+		}
+		return nil
+	}
+	now := time.Now()
+	for _, x := range w.effects {
+		x.apply(now)
+		x.durable = true
+	}
+	w.effects = nil
+	w.model.evaluate(now)
+	return nil
+}
+
+// claimed takes what the engine hands out.
+func (w *world) claimed(steps []*dispatch.Step) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range steps {
+		var event struct {
+			Sequence struct {
+				Task struct {
+					Task struct{ Context struct{ N int } }
+				}
+			} `json:"task_sequence_step"`
+		}
+		if err := json.Unmarshal(s.Event, &event); err != nil {
+			w.wrong = append(w.wrong, err.Error())
+			return
+		}
+		n := event.Sequence.Task.Task.Context.N
+		if err := w.model.claimed(n, s.Name, s.Attempt, s.Event); err != nil {
+			w.wrong = append(w.wrong, err.Error())
+			return
+		}
+		i, _ := strconv.Atoi(s.Name[1:])
+		w.held = append(w.held, heldStep{n, i, s.Attempt, s})
+		w.ids[n] = s.TaskUUID
+	}
+}
+
+// hand adds effects that the next commit of the engine will have.
+func (w *world) hand(x ...*effect) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.effects = append(w.effects, x...)
+}
+
+// answered settles the effect of a request that the engine answered.
+func (w *world) answered(x *effect, err error, allowed ...error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !x.durable {
+		w.effects = slices.DeleteFunc(w.effects, func(y *effect) bool { return x == y })
+	}
+	switch {
+	case err == nil && !x.durable:
+		w.wrong = append(w.wrong, "the engine said yes before the commit")
+	case err == nil, errors.Is(err, ErrUnavailable):
+	case slices.ContainsFunc(allowed, func(a error) bool { return errors.Is(err, a) }):
+		if x.durable {
+			w.wrong = append(w.wrong, fmt.Sprintf("refused with %v, and done", err))
+		}
+	default:
+		w.wrong = append(w.wrong, err.Error())
+	}
+}
+
+// live is the life of a world.
+func (w *world) live() {
+	for range 40 * tasksPerWorld {
+		w.act()
+		w.check()
+		if len(w.ids) == tasksPerWorld && w.resting() {
+			break
+		}
+	}
+	w.mu.Lock()
+	w.failing.before, w.failing.after = 0, 0
+	w.mu.Unlock()
+	w.end()
+}
+
+func (w *world) resting() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, t := range w.model.tasks {
+		if t.state == "" {
+			continue // could not be stored
+		}
+		if !terminal(t.state) && t.state != "blocked_by_failures" || t.has("enqueued", "in_progress") {
+			return false
+		}
+	}
+	return true
+}
+
+// act does one random thing.
+func (w *world) act() {
+	switch n := w.r.IntN(100); {
+	case n < 12 && len(w.ids) < tasksPerWorld:
+		w.submit()
+	case n < 70:
+		w.finish(1 + w.r.IntN(3))
+	case n < 80:
+		pause := time.Duration(w.r.IntN(2000)) * time.Millisecond
+		w.note("%s pass", pause)
+		time.Sleep(pause)
+	case n < 84:
+		w.mu.Lock()
+		w.failing.before = 1 + w.r.IntN(3)
+		w.mu.Unlock()
+		w.note("the next %d commits fail", w.failing.before)
+	case n < 87:
+		w.mu.Lock()
+		w.failing.after = 1
+		w.mu.Unlock()
+		w.note("the next commit looks failed")
+	case n < 93 && len(w.ids) > 0 && w.doubtful():
+		w.healthy()
+	case n < 88 && len(w.ids) > 0:
+		w.cancel(w.r.IntN(len(w.ids)))
+	case n < 93 && len(w.ids) > 0:
+		w.operate(w.r.IntN(len(w.ids)))
+	case n < 95 && len(w.stale) > 0:
+		h := w.stale[w.r.IntN(len(w.stale))]
+		w.note("a result of task %d step %d attempt %d comes again", h.task, h.step, h.attempt)
+		w.e.Complete(h.given, resultOf(h.given, dispatch.Success, "too late"))
+	case n < 97 && w.files >= 0:
+		w.die()
+	}
+	synctest.Wait()
+}
+
+func (w *world) doubtful() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.doubt
+}
+
+func (w *world) submit() {
+	n := len(w.ids)
+	shape := w.r.IntN(len(w.shapes))
+	task := &modelTask{}
+	for _, s := range w.shapes[shape] {
+		task.steps = append(task.steps, &s)
+	}
+	w.mu.Lock()
+	w.ids, w.model.tasks = append(w.ids, uuid.Nil), append(w.model.tasks, task)
+	w.mu.Unlock()
+	x := &effect{apply: func(time.Time) { task.create() }}
+	w.hand(x)
+	request := asked(w.templates[shape].Name, n)
+	request.Priority = int32(w.r.IntN(5) - 2)
+	id, err := w.e.Create(w.t.Context(), request)
+	w.note("task %d of shape %d: %v", n, shape, err)
+	w.answered(x, err)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err == nil {
+		w.ids[n] = id
+	}
+}
+
+// finish brings the results of up to n steps at once.
+func (w *world) finish(n int) {
+	w.mu.Lock()
+	slices.SortFunc(w.held, func(a, b heldStep) int { return 1000*(a.task-b.task) + a.step - b.step })
+	var chosen []heldStep
+	for range min(n, len(w.held)) {
+		i := w.r.IntN(len(w.held))
+		chosen = append(chosen, w.held[i])
+		w.held = slices.Delete(w.held, i, i+1)
+	}
+	w.mu.Unlock()
+	var requests []request
+	for _, h := range chosen {
+		model, result := w.result(h)
+		w.note("task %d step %d attempt %d: %s", h.task, h.step, h.attempt, model.kind)
+		t := w.model.tasks[h.task]
+		w.hand(&effect{kept: true, apply: func(now time.Time) { t.apply(t.steps[h.step], h.attempt, model, now) }})
+		requests = append(requests, &completion{claim: h.given.Handle.(*claim), result: result})
+		w.stale = append(w.stale, h)
+	}
+	w.e.inbox.put(requests...)
+}
+
+// result makes up the result of an attempt.
+func (w *world) result(h heldStep) (modelResult, dispatch.Result) {
+	text := fmt.Sprintf("result %d of task %d step %d", w.r.IntN(1000), h.task, h.step)
+	switch n := w.r.IntN(100); {
+	case n < 65:
+		return modelResult{kind: "success", result: text}, resultOf(h.given, dispatch.Success, text)
+	case n < 85:
+		return modelResult{kind: "retryable", result: text}, resultOf(h.given, dispatch.RetryableFailure, text)
+	case n < 88:
+		asked := 1 + w.r.IntN(3)
+		data := fmt.Appendf(nil, `{"success":false,"result":%q,"metadata":{"retryable":true,"retry_after":%d}}`, text, asked)
+		return modelResult{kind: "retryable", asked: time.Duration(asked) * time.Second, result: text},
+			dispatch.Result{Outcome: dispatch.RetryableFailure, JSON: data}
+	case n < 92:
+		return modelResult{kind: "permanent", result: text}, resultOf(h.given, dispatch.PermanentFailure, text)
+	default:
+		cursor := 1 + w.r.IntN(1000)
+		return modelResult{kind: "yield", cursor: cursor}, resultOf(h.given, dispatch.CheckpointYield, map[string]int{"cursor": cursor, "items_processed": cursor})
+	}
+}
+
+func (w *world) cancel(n int) {
+	if w.ids[n] == uuid.Nil {
+		return
+	}
+	task := w.model.tasks[n]
+	if terminal(task.state) {
+		_, err := w.e.Cancel(w.t.Context(), w.ids[n])
+		require.Error(w.t, err)
+		return
+	}
+	x := &effect{apply: func(time.Time) { task.cancel() }}
+	w.hand(x)
+	_, err := w.e.Cancel(w.t.Context(), w.ids[n])
+	w.note("task %d is cancelled: %v", n, err)
+	w.answered(x, err)
+}
+
+func (w *world) operate(n int) {
+	if w.ids[n] == uuid.Nil {
+		return
+	}
+	task := w.model.tasks[n]
+	i := w.r.IntN(len(task.steps))
+	s := task.steps[i]
+	what := []string{"reset", "resolve", "complete"}[w.r.IntN(3)]
+	if slices.ContainsFunc(task.steps, func(s *modelStep) bool { return s.state == "error" }) && w.r.IntN(2) == 0 {
+		i = slices.IndexFunc(task.steps, func(s *modelStep) bool { return s.state == "error" })
+		s, what = task.steps[i], "reset"
+	}
+	steps, err := w.e.Steps(w.t.Context(), w.ids[n])
+	require.NoError(w.t, err)
+	id := steps[i].StepUUID
+	x := &effect{apply: func(time.Time) { task.operate(s, what, "by hand") }}
+	allowed := []error{}
+	if what == "reset" && s.state != "error" {
+		x.apply = func(time.Time) {}
+		allowed = append(allowed, ErrInvalidState)
+	}
+	w.hand(x)
+	by := Operation{By: "me", Reason: "test"}
+	switch what {
+	case "reset":
+		_, err = w.e.ResetStep(w.t.Context(), w.ids[n], id, by)
+	case "resolve":
+		_, err = w.e.ResolveStep(w.t.Context(), w.ids[n], id, by)
+	case "complete":
+		_, err = w.e.CompleteStep(w.t.Context(), w.ids[n], id, by, Completion{Result: json.RawMessage(`"by hand"`)})
+	}
+	w.note("%s task %d step %d: %v", what, n, i, err)
+	if len(allowed) > 0 {
+		require.Error(w.t, err)
+		x.durable = false
+	}
+	w.answered(x, err, allowed...)
+}
+
+// die ends the process, now or at the next commit, and starts it again.
+func (w *world) die() {
+	point := []store.Point{"", store.BeforeCommit, store.AfterCommit}[w.r.IntN(3)]
+	w.healthy()
+	w.mu.Lock()
+	w.failing.before, w.failing.after = 0, 0
+	if point == "" {
+		w.copied = copyFiles(w.t, w.e.o.Path, filepath.Join(w.dir, fmt.Sprint(w.files+1, ".db")))
+	}
+	w.crash = point
+	w.mu.Unlock()
+	w.note("the process dies, %s", point)
+	if point != "" {
+		switch w.r.IntN(2) {
+		case 0:
+			w.finish(3)
+		default:
+			if len(w.ids) < tasksPerWorld {
+				w.submit()
+			}
+		}
+		synctest.Wait()
+	}
+	w.mu.Lock()
+	happened := w.copied != ""
+	w.crash = ""
+	w.mu.Unlock()
+	if !happened {
+		return // there was no commit
+	}
+	w.stopClaims()
+	require.Error(w.t, errors.Join(w.e.Close(w.t.Context()), errBroken)) // it may have something to store, and cannot
+
+	w.mu.Lock()
+	w.files++
+	w.held, w.stale, w.effects, w.copied = nil, nil, nil, ""
+	if point == store.AfterCommit {
+		for _, t := range w.model.tasks {
+			for _, s := range t.steps {
+				if s.state == "enqueued" { // claimed by the commit, and never seen by anybody
+					s.state, s.attempts = "in_progress", s.attempts+1
+				}
+			}
+		}
+	}
+	x := &effect{apply: w.model.die}
+	w.effects = append(w.effects, x)
+	w.mu.Unlock()
+	w.open()
+	w.healthy()
+}
+
+// healthy waits until commits succeed.
+func (w *world) healthy() {
+	for range 1000 {
+		synctest.Wait()
+		if w.e.Health() == nil {
+			w.flush()
+			w.doubt = false
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	require.Fail(w.t, "the engine does not recover", "%v", w.e.Health())
+}
+
+// flush applies what the engine took and saw no reason to commit, which must
+// be what changes nothing.
+func (w *world) flush() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, x := range w.effects {
+		x.apply(time.Now())
+	}
+	w.effects = nil
+	w.model.evaluate(time.Now())
+}
+
+// check compares the engine with the model.
+func (w *world) check() {
+	w.t.Helper()
+	w.mu.Lock()
+	wrong := w.wrong
+	w.mu.Unlock()
+	require.Empty(w.t, wrong)
+	if w.e.Health() != nil {
+		return // the file is behind
+	}
+	w.flush()
+	if w.r.IntN(4) != 0 {
+		return
+	}
+	for n := range w.ids {
+		if w.ids[n] != uuid.Nil {
+			w.compare(n)
+		}
+	}
+}
+
+func (w *world) compare(n int) {
+	w.t.Helper()
+	task := w.model.tasks[n]
+	got := taskOf(w.t, w.e, w.ids[n])
+	require.Equal(w.t, task.state, got.Status, "task %d", n)
+	require.Equal(w.t, terminal(task.state), got.CompletedAt != nil, "task %d", n)
+	steps, err := w.e.Steps(w.t.Context(), w.ids[n])
+	require.NoError(w.t, err)
+	for i, s := range steps {
+		want := task.steps[i]
+		require.Equal(w.t, []any{want.state, want.attempts}, []any{s.CurrentState, s.Attempts}, "task %d step %d", n, i)
+		if want.state == "waiting_for_retry" {
+			require.True(w.t, want.next.Equal(*s.NextRetryAt), "task %d step %d: next attempt at %s, want %s", n, i, s.NextRetryAt, want.next)
+		}
+		require.Contains(w.t, string(s.Results), want.result, "task %d step %d", n, i)
+	}
+}
+
+// end lets everything come to an end, and looks at what is left then.
+func (w *world) end() {
+	for range 10_000 {
+		w.healthy()
+		if w.resting() {
+			break
+		}
+		w.mu.Lock()
+		held := w.held
+		w.held = nil
+		w.mu.Unlock()
+		if len(held) == 0 {
+			time.Sleep(time.Second)
+		}
+		for _, h := range held {
+			t := w.model.tasks[h.task]
+			result := modelResult{kind: "success", result: "at last"}
+			w.hand(&effect{kept: true, apply: func(now time.Time) { t.apply(t.steps[h.step], h.attempt, result, now) }})
+			w.e.inbox.put(&completion{claim: h.given.Handle.(*claim), result: resultOf(h.given, dispatch.Success, "at last")})
+			synctest.Wait()
+		}
+	}
+	require.True(w.t, w.resting(), "tasks do not come to an end")
+	require.Empty(w.t, w.wrong)
+	for n := range w.ids {
+		if w.ids[n] == uuid.Nil {
+			continue // could not be stored
+		}
+		_, err := w.e.Wait(soon(w.t), w.ids[n])
+		require.NoError(w.t, err)
+		w.compare(n)
+	}
+	for _, h := range w.held { // of tasks that were cancelled
+		w.e.Complete(h.given, resultOf(h.given, dispatch.Success, "too late"))
+	}
+	w.stopClaims()
+	synctest.Wait()
+	require.Equal(w.t, Stats{}, w.e.Stats())
+	require.NoError(w.t, w.e.Close(w.t.Context()))
+}

@@ -1,0 +1,296 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gofrs/uuid/v5"
+
+	"github.com/tasker-systems/taskerpy/engine/store"
+	"github.com/tasker-systems/taskerpy/template"
+)
+
+// keepEvents is how long durable domain events stay in the file after every
+// subscriber has handled them.
+const keepEvents = 7 * 24 * time.Hour
+
+// A Publication is a finished attempt of a step that declares domain events.
+// It is in the file until Published is called: after a crash it comes again,
+// and gives events of the same ids.
+type Publication struct {
+	id       int64
+	StepUUID uuid.UUID
+	Attempt  int
+	Event    []byte // the FfiStepEvent that the handler was given
+	Result   []byte // the stored result
+}
+
+// EventID returns the id of the event that comes from the n-th declaration,
+// counted from 0: always the same, so that duplicates can be told.
+func (p *Publication) EventID(n int) uuid.UUID {
+	return uuid.NewV5(p.StepUUID, fmt.Sprintf("%d/%d", p.Attempt, n))
+}
+
+// DomainEvent is an event as subscribers get it.
+type DomainEvent struct {
+	ID    int64 // position among the durable events; 0 for others
+	Event uuid.UUID
+	Name  string
+	JSON  []byte // engine-semantics §8.4
+}
+
+// outbox holds publications that nobody took yet.
+type outbox struct {
+	mu      sync.Mutex
+	waiting []Publication
+	arrived chan struct{} // closed and replaced when something comes
+}
+
+func (o *outbox) put(all []Publication) {
+	if len(all) == 0 {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.waiting = append(o.waiting, all...)
+	if o.arrived != nil {
+		close(o.arrived)
+		o.arrived = nil
+	}
+}
+
+// take returns what waits, or a channel that is closed when something comes.
+func (o *outbox) take() ([]Publication, <-chan struct{}) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.waiting) > 0 {
+		all := o.waiting
+		o.waiting = nil
+		return all, nil
+	}
+	if o.arrived == nil {
+		o.arrived = make(chan struct{})
+	}
+	return nil, o.arrived
+}
+
+// Publications waits for finished attempts whose events are to be published
+// and returns them, oldest first. The error is ErrClosed or ctx.Err().
+func (e *Engine) Publications(ctx context.Context) ([]Publication, error) {
+	for {
+		all, arrived := e.outbox.take()
+		if len(all) > 0 {
+			return all, nil
+		}
+		select {
+		case <-arrived:
+		case <-e.ended:
+			return nil, ErrClosed
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// Published stores the durable events of a publication, which is done with
+// that.
+func (e *Engine) Published(ctx context.Context, p Publication, durable []DomainEvent) error {
+	d := &publicationDone{publication: p, durable: durable, done: make(chan error, 1)}
+	if err := e.ask(ctx, d, d.done); err != nil {
+		return fmt.Errorf("publish events of step %s: %w", p.StepUUID, err)
+	}
+	return nil
+}
+
+// publicationDone stores events.
+type publicationDone struct {
+	publication Publication
+	durable     []DomainEvent
+	done        chan error
+}
+
+func (d *publicationDone) apply(w *writer) error {
+	now := w.batch.at
+	w.batch.inserts = append(w.batch.inserts, func() error {
+		for _, e := range d.durable {
+			row := store.DomainEvent{EventID: e.Event, Name: e.Name, Event: e.JSON, PublishedAt: now}
+			if err := w.store.InsertDomainEvent(&row); err != nil {
+				return err
+			}
+		}
+		return w.store.DeletePublication(d.publication.id)
+	})
+	return nil
+}
+
+func (d *publicationDone) reply(w *writer, err error) {
+	if err == nil && len(d.durable) > 0 {
+		w.e.stored.signal()
+	}
+	d.done <- err
+}
+
+// signal wakes everybody who waits for it.
+type signal struct {
+	mu sync.Mutex
+	ch chan struct{}
+}
+
+func (s *signal) signal() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ch != nil {
+		close(s.ch)
+		s.ch = nil
+	}
+}
+
+func (s *signal) wait() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ch == nil {
+		s.ch = make(chan struct{})
+	}
+	return s.ch
+}
+
+// Subscribe makes a consumer of durable events known. A new one begins with
+// the events that are published from now on, others go on where they were.
+func (e *Engine) Subscribe(ctx context.Context, consumer string) error {
+	var last int64
+	var known bool
+	err := e.read(ctx, func(r *store.Reader) (err error) {
+		if _, known, err = r.Consumer(ctx, consumer); err != nil || known {
+			return err
+		}
+		last, err = r.LastDomainEvent(ctx)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("subscribe %s: %w", consumer, err)
+	}
+	if known {
+		return nil
+	}
+	return e.Consumed(ctx, consumer, last)
+}
+
+// Consume waits for durable events that the consumer has not handled yet and
+// returns at most limit of them, in the order of their publication. The error
+// is ErrClosed or ctx.Err().
+func (e *Engine) Consume(ctx context.Context, consumer string, limit int) ([]DomainEvent, error) {
+	for {
+		published := e.stored.wait() // before the look, so that nothing is missed
+		var rows []store.DomainEvent
+		// What is there already is given even when ctx has ended, so that a
+		// consumer can be drained.
+		reading := context.WithoutCancel(ctx)
+		err := e.read(reading, func(r *store.Reader) error {
+			last, _, err := r.Consumer(reading, consumer)
+			if err != nil {
+				return err
+			}
+			rows, err = r.DomainEvents(reading, last, limit)
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("consume events for %s: %w", consumer, err)
+		}
+		if len(rows) > 0 {
+			events := make([]DomainEvent, len(rows))
+			for i, row := range rows {
+				events[i] = DomainEvent{ID: row.ID, Event: row.EventID, Name: row.Name, JSON: row.Event}
+			}
+			return events, nil
+		}
+		select {
+		case <-published:
+		case <-e.ended:
+			return nil, ErrClosed
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// Consumed notes that a consumer has handled all events up to the one of this
+// id. Events that every consumer has handled are deleted after a while.
+func (e *Engine) Consumed(ctx context.Context, consumer string, last int64) error {
+	c := &consumption{consumer: consumer, last: last, done: make(chan error, 1)}
+	if err := e.ask(ctx, c, c.done); err != nil {
+		return fmt.Errorf("note progress of consumer %s: %w", consumer, err)
+	}
+	return nil
+}
+
+type consumption struct {
+	consumer string
+	last     int64
+	done     chan error
+}
+
+func (c *consumption) apply(w *writer) error {
+	now := w.batch.at
+	w.batch.inserts = append(w.batch.inserts, func() error {
+		if err := w.store.SetConsumer(c.consumer, c.last, now); err != nil {
+			return err
+		}
+		return w.store.DeleteConsumedEvents(now.Add(-keepEvents))
+	})
+	return nil
+}
+
+func (c *consumption) reply(_ *writer, err error) { c.done <- err }
+
+// publishes tells whether an attempt that ended like this has events to
+// publish.
+func publishes(conditions []template.EventCondition, success, retryable bool) bool {
+	return slices.ContainsFunc(conditions, func(c template.EventCondition) bool { return c.Holds(success, retryable) })
+}
+
+// publish notes, in the batch that stores a step's result, that the events of
+// the attempt are due.
+func (w *writer) publish(r *run, i int32, c *claim, result []byte, success bool) {
+	def := r.definition(&r.steps[i])
+	if def == nil || len(def.events) == 0 {
+		return
+	}
+	f := failure{}
+	if !success {
+		f, _ = readFailure(result, w.batch.at.Time())
+	}
+	if !publishes(def.events, success, f.retryable) {
+		return
+	}
+	w.lastPublication++
+	row := store.Publication{ID: w.lastPublication, StepID: c.stepID, Attempt: c.attempt, Event: c.event(newUUID()), Result: result}
+	w.batch.inserts = append(w.batch.inserts, func() error { return w.store.InsertPublication(&row) })
+	w.batch.publications = append(w.batch.publications, Publication{
+		id: row.ID, StepUUID: c.stepUUID, Attempt: int(c.attempt), Event: row.Event, Result: row.Result,
+	})
+}
+
+// loadPublications takes up what the last process did not publish.
+func (w *writer) loadPublications(ctx context.Context) error {
+	var rows []store.Publication
+	err := w.store.Read(ctx, func(r *store.Reader) (err error) {
+		rows, err = r.Publications(ctx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	all := make([]Publication, len(rows))
+	for i, row := range rows {
+		w.lastPublication = max(w.lastPublication, row.ID)
+		all[i] = Publication{
+			id: row.ID, StepUUID: uuid.FromStringOrNil(text(object(row.Event)["step_uuid"])), Attempt: int(row.Attempt),
+			Event: row.Event, Result: row.Result,
+		}
+	}
+	w.e.outbox.put(all)
+	return nil
+}

@@ -1,0 +1,434 @@
+"""One step on a lane: from the event's bytes to the result's (taskerpy_host.lane)."""
+
+import asyncio
+import contextvars
+import json
+import re
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+from unittest import mock
+
+import pytest
+from tasker_core import (
+    HandlerRegistry,
+    PermanentError,
+    RateLimitError,
+    StepContext,
+    StepHandler,
+    StepHandlerResult,
+)
+from tasker_core._payloads import completion
+from tasker_core.testing import step_event
+from taskerpy_host import lane, loops
+from taskerpy_host.context import current_step
+
+
+def run(body: Callable[[Any], Any], **given: Any) -> tuple[bytes, dict[str, Any]]:
+    """Run a step whose handler's call() is ``body``; return the outcome and what is stored."""
+
+    class Subject(StepHandler):
+        handler_name = "subject"
+
+        def call(self, context: Any) -> Any:
+            return body(context)
+
+        def refund(self, context: Any) -> Any:
+            return {"called": "refund"}
+
+    HandlerRegistry.instance(skip_bootstrap=True).register("subject", Subject)
+    return run_event(step_event(handler="subject", **given).model_dump())
+
+
+def run_event(event: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
+    answer = lane.run_step(json.dumps(event).encode())
+    stored: dict[str, Any] = json.loads(answer[1:])
+    return answer[:1], stored
+
+
+def raising(error: BaseException) -> Callable[[Any], Any]:
+    def body(context: Any) -> Any:
+        raise error
+
+    return body
+
+
+def test_a_success_is_stored_with_all_its_fields() -> None:
+    outcome, stored = run(lambda context: {"total": 3})
+    assert outcome == lane.SUCCESS
+    assert list(stored) == [
+        "step_uuid",
+        "success",
+        "status",
+        "result",
+        "metadata",
+        "error",
+        "orchestration_metadata",
+    ]
+    assert (stored["success"], stored["status"], stored["result"]) == (
+        True,
+        "completed",
+        {"total": 3},
+    )
+    metadata = stored["metadata"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", metadata.pop("completed_at"))
+    assert isinstance(metadata.pop("execution_time_ms"), int)
+    assert metadata == {
+        "handler_version": None,
+        "retryable": False,
+        "worker_id": "taskerpy",
+        "worker_hostname": None,
+        "started_at": None,
+        "custom": {},
+        "error_code": None,
+        "error_type": None,
+        "context": {},
+    }
+    assert (stored["error"], stored["orchestration_metadata"]) == (None, None)
+
+
+def test_the_worker_signs_its_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane, "_worker_id", lane._worker_id)
+    monkeypatch.setattr(lane, "_plain_metadata_tail", lane._plain_metadata_tail)
+    lane.start('wörker "1"'.encode())
+    assert run(lambda c: None)[1]["metadata"]["worker_id"] == 'wörker "1"'
+    with_metadata = StepHandlerResult.success({}, {"rows": 1})
+    assert run(lambda c: with_metadata)[1]["metadata"]["worker_id"] == 'wörker "1"'
+
+
+def test_metadata_of_a_handler_is_kept_beside_the_hosts() -> None:
+    given = {"rows": 1, "handler_version": "2", "context": "no dict", "custom": {"own": 1}}
+    _, stored = run(lambda c: StepHandlerResult.success({}, given))
+    assert stored["metadata"]["handler_version"] == "2"
+    assert stored["metadata"]["context"] == {}
+    assert stored["metadata"]["custom"] == {"rows": 1, "context": "no dict", "own": 1}
+
+
+@pytest.mark.parametrize("key", ["decision_point_outcome", "batch_processing_outcome"])
+def test_a_result_with_a_directive_says_so(key: str) -> None:
+    assert run(lambda c: {key: {}})[0] == lane.DIRECTIVE
+
+
+def test_a_checkpoint_is_four_fields() -> None:
+    given = {"cursor": {"at": 5}, "items_processed": 3, "accumulated_results": [1], "more": 1}
+    yielded = StepHandlerResult.success(given, {"checkpoint_yield": True})
+    outcome, stored = run(lambda c: yielded)
+    assert outcome == lane.CHECKPOINT
+    assert stored.pop("step_uuid")
+    assert stored == {"cursor": {"at": 5}, "items_processed": 3, "accumulated_results": [1]}
+
+
+def test_a_failure_is_stored_with_all_its_fields() -> None:
+    failure = StepHandlerResult.failure("no stock", "stock", False, {"sku": 1}, "E1")
+    outcome, stored = run(lambda c: failure)
+    assert outcome == lane.PERMANENT
+    assert (stored["success"], stored["status"], stored["result"]) == (
+        False,
+        "permanent_error",
+        None,
+    )
+    assert stored["error"] == {
+        "message": "no stock",
+        "error_type": "stock",
+        "backtrace": None,
+        "retryable": False,
+        "status_code": None,
+        "context": {"sku": 1},
+    }
+    metadata = stored["metadata"]
+    assert (metadata["retryable"], metadata["error_type"]) == (False, "stock")
+    assert (metadata["error_code"], metadata["custom"]) == ("E1", {"sku": 1})
+
+
+def test_a_retryable_failure() -> None:
+    outcome, stored = run(lambda c: StepHandlerResult.failure("later"))
+    assert (outcome, stored["status"]) == (lane.RETRYABLE, "retryable_error")
+    assert stored["metadata"]["retryable"] is stored["error"]["retryable"] is True
+    assert stored["orchestration_metadata"] is None
+
+
+def test_a_failure_without_words_gets_some() -> None:
+    failure = StepHandlerResult(is_success=False)
+    error = run(lambda c: failure)[1]["error"]
+    assert (error["message"], error["error_type"]) == ("Unknown error", "unknown")
+
+
+def test_a_handler_cannot_call_its_failure_retryable_by_metadata() -> None:
+    failure = StepHandlerResult.failure("no", retryable=False, metadata={"retryable": True})
+    outcome, stored = run(lambda c: failure)
+    assert (outcome, stored["metadata"]["retryable"]) == (lane.PERMANENT, False)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{"retry_after": 30}, {"retry_after_seconds": 30}, {"custom": {"retry_after": 30}}],
+)
+def test_a_wait_that_a_failure_asks_for_is_told(metadata: dict[str, Any]) -> None:
+    _, stored = run(lambda c: StepHandlerResult.failure("later", metadata=metadata))
+    assert stored["orchestration_metadata"]["headers"] == {"retry-after": "30"}
+
+
+def test_an_error_that_asks_for_a_wait() -> None:
+    _, stored = run(raising(RateLimitError("slow down", retry_after=0.5)))
+    assert stored["orchestration_metadata"]["backoff_hint"]["delay_seconds"] == 1
+
+
+def test_an_exception_is_a_retryable_failure_with_its_traceback() -> None:
+    outcome, stored = run(raising(RuntimeError("gateway is down")))
+    assert outcome == lane.RETRYABLE
+    error = stored["error"]
+    assert (error["error_type"], error["message"]) == ("RuntimeError", "gateway is down")
+    assert error["backtrace"][-1] == "RuntimeError: gateway is down"
+    assert (error["context"], stored["metadata"]["custom"]) == ({}, {})
+
+
+def test_frames_of_the_host_are_not_in_the_traceback() -> None:
+    _, stored = run(raising(RuntimeError("x")))
+    files = [line for line in stored["error"]["backtrace"] if line.startswith("  File")]
+    assert not any("taskerpy_host" in line for line in files)
+    assert "test_core_lane.py" in files[0]
+
+
+def test_an_exception_of_the_host_itself_keeps_its_frames() -> None:
+    _, stored = run(lambda c: None, input_data=[1])
+    assert any("_context.py" in line for line in stored["error"]["backtrace"])
+
+
+def test_an_exception_may_say_that_it_is_permanent() -> None:
+    outcome, stored = run(raising(PermanentError("stolen", error_code="CARD")))
+    assert outcome == lane.PERMANENT
+    assert stored["metadata"]["error_code"] == "CARD"
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), asyncio.CancelledError(), GeneratorExit()])
+def test_exits_and_cancellations_are_failures_of_the_step(error: BaseException) -> None:
+    assert run(raising(error))[1]["error"]["error_type"] == type(error).__name__
+
+
+def test_an_interrupt_passes() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(raising(KeyboardInterrupt()))
+
+
+def test_an_unknown_handler() -> None:
+    outcome, stored = run_event(step_event(handler="missing").model_dump())
+    assert outcome == lane.PERMANENT
+    assert stored["error"]["error_type"] == "handler_not_found"
+    assert stored["error"]["message"] == "Handler not found: missing"
+
+
+@pytest.mark.parametrize(("template_name", "name"), [("sub", "sub"), (None, "unknown_handler")])
+def test_a_step_without_a_callable_is_looked_up_by_its_template(
+    template_name: str | None, name: str
+) -> None:
+    event = step_event().model_dump()
+    event["task_sequence_step"]["step_definition"]["handler"]["callable"] = None
+    event["task_sequence_step"]["workflow_step"]["template_step_name"] = template_name
+    assert run_event(event)[1]["error"]["message"] == f"Handler not found: {name}"
+
+
+def test_a_method_is_dispatched_to() -> None:
+    assert run(lambda c: None, method="refund")[1]["result"] == {"called": "refund"}
+
+
+@pytest.mark.parametrize("wanted", [{"method": "missing"}, {"resolver": "missing"}])
+def test_what_does_not_exist_is_passed_over(wanted: dict[str, str]) -> None:
+    assert run(lambda c: {"plain": 1}, **wanted)[1]["result"] == {"plain": 1}
+
+
+def test_an_object_without_a_name_can_be_a_handler() -> None:
+    class Bare:
+        def call(self, context: StepContext) -> Any:
+            return {"name": context.handler_name}
+
+    registry = HandlerRegistry.instance(skip_bootstrap=True)
+    registry.resolver_chain.register("bare", Bare)
+    assert run_event(step_event(handler="bare").model_dump())[1]["result"] == {"name": "Bare"}
+
+
+# Values
+
+
+def test_values_are_written_as_by_the_package() -> None:
+    _, stored = run(lambda c: {"day": date(2026, 2, 3), "set": {1}, "nan": float("nan")})
+    assert stored["result"] == {"day": "2026-02-03", "set": [1], "nan": None}
+
+
+def test_integers_are_exact_and_keys_keep_their_order() -> None:
+    _, stored = run(lambda c: {"z": c.get_input("n") ** 9, "a": 1}, input_data={"n": 2**40})
+    assert list(stored["result"].items()) == [("z", 2**360), ("a", 1)]
+
+
+@pytest.mark.parametrize("value", [object(), b"\xff"])
+def test_what_cannot_be_written_becomes_a_safe_failure(
+    value: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    outcome, stored = run(lambda c: {"v": value})
+    assert (outcome, stored["status"], stored["result"]) == (lane.PERMANENT, "error", {})
+    assert stored["error"]["error_type"] == "FFI_SERIALIZATION_ERROR"
+    assert stored["metadata"]["custom"]["original_success"] == "True"
+    assert "cannot be written as JSON" in caplog.text
+
+
+def test_a_failure_that_cannot_be_written_becomes_a_safe_failure_too() -> None:
+    failure = StepHandlerResult.failure("no", metadata={"v": object()})
+    _, stored = run(lambda c: failure)
+    assert stored["metadata"]["custom"]["original_success"] == "False"
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        StepHandlerResult.success({"a": 1}, {"rows": 1, "handler_version": "2"}),
+        StepHandlerResult.success({}),
+        StepHandlerResult.failure(
+            "no", "own", True, {"retry_after": 3, "k": 1, "traceback": "a\nb", "status_code": 503}
+        ),
+        StepHandlerResult.failure("no", retryable=False, error_code="E1"),
+    ],
+)
+def test_lanes_and_programs_that_poll_store_the_same(
+    result: StepHandlerResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasker_core import EventBridge, StepExecutionSubscriber, step_execution_subscriber
+
+    complete = mock.Mock(return_value=True)
+    monkeypatch.setattr(step_execution_subscriber, "_complete_step_event", complete)
+    event = step_event(handler="subject")
+    _, by_lane = run(lambda c: result, ids=dict(event))
+    registry = HandlerRegistry.instance()
+    StepExecutionSubscriber(EventBridge(), registry, "taskerpy")._handle_execution_event(event)
+    by_program = completion(complete.call_args.args[1])
+    for stored in (by_lane, by_program):
+        del stored["metadata"]["completed_at"], stored["metadata"]["execution_time_ms"]
+    assert by_lane == by_program
+
+
+# Surroundings of a step
+
+
+def test_the_running_step_is_known_while_it_runs() -> None:
+    event = step_event("charge", handler="subject")
+    run(lambda c: None)
+    seen: list[Any] = []
+    HandlerRegistry.instance().register("subject", handler_that(lambda: current_step.get(), seen))
+    lane.run_step(json.dumps(event.model_dump()).encode())
+    assert seen[0].labels() == {
+        "step": "charge",
+        "task_uuid": event.task_uuid,
+        "correlation_id": event.correlation_id,
+    }
+    assert current_step.get() is None
+
+
+def handler_that(look: Callable[[], Any], seen: list[Any]) -> type[StepHandler]:
+    class Looking(StepHandler):
+        def call(self, context: StepContext) -> StepHandlerResult:
+            seen.append(look())
+            return self.success()
+
+    return Looking
+
+
+def test_context_variables_of_a_step_do_not_reach_the_next_one() -> None:
+    variable: contextvars.ContextVar[int] = contextvars.ContextVar("variable", default=0)
+
+    def count(context: Any) -> Any:
+        variable.set(variable.get() + 1)
+        return {"count": variable.get()}
+
+    assert [run(count)[1]["result"]["count"] for _ in range(2)] == [1, 1]
+
+
+def test_unfinished_lines_are_finished_with_the_step() -> None:
+    with mock.patch("taskerpy_host.lane.streams.finish_step") as finish:
+        run(lambda c: None)
+        run(raising(RuntimeError()))
+    assert [call.args[0].step for call in finish.call_args_list] == ["test_step"] * 2
+
+
+# Coroutines
+
+
+async def later(value: Any) -> Any:
+    await asyncio.sleep(0)
+    return value
+
+
+@pytest.fixture(autouse=True)
+def _own_loop() -> Any:
+    loops._thread.loop = None
+    yield
+    if loops._thread.loop is not None:
+        loops._thread.loop.close()
+        loops._thread.loop = None
+
+
+def test_what_a_handler_awaits_is_its_result() -> None:
+    assert run(lambda c: later({"a": 1}))[1]["result"] == {"a": 1}
+    assert run(lambda c: later(StepHandlerResult.success({"a": 2})))[1]["result"] == {"a": 2}
+
+
+def test_coroutines_of_a_thread_share_a_loop() -> None:
+    async def which() -> Any:
+        return {"loop": id(asyncio.get_running_loop())}
+
+    assert run(lambda c: which())[1]["result"] == run(lambda c: which())[1]["result"]
+
+
+def test_a_coroutine_that_fails_keeps_the_loop() -> None:
+    async def fail() -> Any:
+        raise RuntimeError("failed later")
+
+    run(lambda c: later(None))
+    loop = loops._thread.loop
+    assert run(lambda c: fail())[1]["error"]["message"] == "failed later"
+    assert loops._thread.loop is loop
+
+
+def test_tasks_that_a_step_leaves_behind_end_with_it() -> None:
+    cancelled: list[bool] = []
+    kept: list[Any] = []
+
+    async def linger() -> None:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+
+    async def start() -> Any:
+        kept.append(asyncio.ensure_future(linger()))
+        await asyncio.sleep(0)
+
+    assert run(lambda c: start())[0] == lane.SUCCESS
+    assert cancelled == [True]
+    assert loops._thread.loop is None
+
+
+def test_a_waiting_loop_wakes_up_so_that_a_timeout_can_reach_it() -> None:
+    async def ticks() -> int:
+        loop = asyncio.get_running_loop()
+        with mock.patch.object(loop, "call_later", wraps=loop.call_later) as call_later:
+            while not call_later.called:
+                await asyncio.sleep(0)
+            return call_later.call_count
+
+    assert loops.run_to_end(ticks()) == 1
+
+
+def test_a_step_inside_a_running_loop_gets_a_thread_of_its_own() -> None:
+    async def outer() -> Any:
+        return run(lambda c: later({"a": 1}))[1]["result"]
+
+    assert asyncio.run(outer()) == {"a": 1}
+
+
+def test_exceptions_come_back_from_that_thread() -> None:
+    async def fail() -> Any:
+        raise RuntimeError("failed later")
+
+    async def outer() -> Any:
+        return run(lambda c: fail())[1]["error"]["message"]
+
+    assert asyncio.run(outer()) == "failed later"

@@ -1,0 +1,584 @@
+"""Definitions, dispatch, resolvers and their chain (§10)."""
+
+import asyncio
+import copy
+import pickle
+import sys
+import types
+from typing import Any
+
+import pytest
+from tasker_core import (
+    BaseResolver,
+    ClassLookupResolver,
+    ExplicitMappingResolver,
+    HandlerDefinition,
+    MethodDispatchWrapper,
+    RegistryResolver,
+    ResolverChain,
+    ResolverNotFoundError,
+    StepHandler,
+    registry,
+)
+
+
+class Orders(StepHandler):
+    handler_name = "orders"
+
+    def call(self, context: Any) -> Any:
+        return f"call {context}"
+
+    def refund(self, context: Any) -> Any:
+        return f"refund {context}"
+
+    async def refund_later(self, context: Any) -> Any:
+        return f"refund later {context}"
+
+
+class Configured:
+    """A handler that does not do without settings."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.config = config
+
+    def call(self, context: Any) -> Any:
+        return context
+
+
+class Broken:
+    def __init__(self) -> None:
+        raise ValueError("cannot be made")
+
+    def call(self, context: Any) -> Any:
+        return context
+
+
+def test_the_exports_of_the_package() -> None:
+    from tasker_core.registry import resolvers
+
+    assert set(registry.__all__) == {
+        "HandlerDefinition",
+        "BaseResolver",
+        "RegistryResolver",
+        "ResolverChain",
+        "ResolverNotFoundError",
+        "ResolutionError",
+        "ExplicitMappingResolver",
+        "ClassLookupResolver",
+        "MethodDispatchWrapper",
+    }
+    assert set(resolvers.__all__) == {"ExplicitMappingResolver", "ClassLookupResolver"}
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("base_resolver", "BaseResolver"),
+        ("handler_definition", "HandlerDefinition"),
+        ("method_dispatch_wrapper", "MethodDispatchWrapper"),
+        ("registry_resolver", "RegistryResolver"),
+        ("resolver_chain", "ResolverChain"),
+        ("resolvers.class_lookup", "ClassLookupResolver"),
+        ("resolvers.explicit_mapping", "ExplicitMappingResolver"),
+    ],
+)
+def test_the_import_paths_in_use(path: str, name: str) -> None:
+    module = sys.modules[f"tasker_core.registry.{path}"]
+    assert getattr(module, name) is getattr(registry, name)
+
+
+# Definitions (§10.1)
+
+
+def test_the_order_of_a_definitions_fields() -> None:
+    definition = HandlerDefinition("orders", "refund", "own", {"a": 1})
+    assert (definition.callable, definition.handler_method) == ("orders", "refund")
+    assert (definition.resolver, definition.initialization) == ("own", {"a": 1})
+
+
+def test_a_definition_can_be_changed_and_compared() -> None:
+    definition = HandlerDefinition.from_callable("orders")
+    assert definition == HandlerDefinition("orders", None, None, {})
+    definition.handler_method = "refund"
+    assert definition != HandlerDefinition("orders")
+
+
+@pytest.mark.parametrize(
+    ("method", "effective", "dispatches"),
+    [(None, "call", False), ("call", "call", False), ("", "call", True), ("refund",) * 2 + (True,)],
+)
+def test_the_method_of_a_definition(method: str | None, effective: str, dispatches: bool) -> None:
+    definition = HandlerDefinition("orders", method)
+    assert definition.effective_method() == effective
+    assert definition.uses_method_dispatch() is dispatches
+
+
+@pytest.mark.parametrize(("resolver", "hint"), [(None, False), ("", False), ("own", True)])
+def test_the_resolver_hint_of_a_definition(resolver: str | None, hint: bool) -> None:
+    assert HandlerDefinition("orders", resolver=resolver).has_resolver_hint() is hint
+
+
+@pytest.mark.parametrize("data", [None, {}])
+def test_a_definition_of_nothing(data: Any) -> None:
+    assert HandlerDefinition.from_dict(data) == HandlerDefinition("")
+
+
+def test_a_definition_from_a_template() -> None:
+    data = {
+        "callable": "orders",
+        "method": "refund",
+        "handler_method": "ignored",
+        "resolver": "own",
+        "initialization": None,
+    }
+    assert HandlerDefinition.from_dict(data) == HandlerDefinition("orders", "refund", "own", {})
+
+
+# Dispatch (§10.2)
+
+
+def test_call_reaches_the_target_method() -> None:
+    wrapper = MethodDispatchWrapper(Orders(), "refund")
+    assert wrapper.call("A-1") == "refund A-1"
+    assert wrapper.target_method == "refund"
+
+
+def test_all_else_is_the_handlers_own() -> None:
+    handler = Orders()
+    wrapper = MethodDispatchWrapper(handler, "refund")
+    assert wrapper.handler is wrapper.unwrap() is handler
+    assert (wrapper.name, wrapper.version) == ("orders", "1.0.0")
+    with pytest.raises(AttributeError):
+        _ = wrapper.missing
+
+
+def test_an_async_target_gives_a_coroutine() -> None:
+    later = MethodDispatchWrapper(Orders(), "refund_later").call("A-1")
+    assert asyncio.run(later) == "refund later A-1"
+
+
+def test_a_missing_method_is_an_attribute_error() -> None:
+    problem = "^Handler Orders does not have method 'cancel'$"
+    with pytest.raises(AttributeError, match=problem):
+        MethodDispatchWrapper(Orders(), "cancel")
+
+
+def test_the_wrappers_text() -> None:
+    wrapper = MethodDispatchWrapper(Orders(), "refund")
+    assert repr(wrapper) == "MethodDispatchWrapper(Orders, target_method='refund')"
+
+
+def test_copies_of_a_wrapper_do_not_recurse_for_ever() -> None:
+    wrapper = MethodDispatchWrapper(Orders(), "refund")
+    for twin in (copy.copy(wrapper), copy.deepcopy(wrapper), pickle.loads(pickle.dumps(wrapper))):
+        assert twin.call("A-1") == "refund A-1"
+    with pytest.raises(AttributeError):
+        _ = MethodDispatchWrapper.__new__(MethodDispatchWrapper).name
+
+
+# Resolvers (§10.3, 10.4)
+
+
+def test_the_base_resolver_is_abstract_and_knows_nothing() -> None:
+    class Own(BaseResolver):
+        name = "own"
+        priority = 1
+
+        def can_resolve(
+            self, definition: HandlerDefinition, config: dict[str, Any] | None = None
+        ) -> bool:
+            return True
+
+        def resolve(
+            self, definition: HandlerDefinition, config: dict[str, Any] | None = None
+        ) -> Any:
+            return "handler"
+
+    with pytest.raises(TypeError):
+        BaseResolver()  # type: ignore[abstract]
+    assert Own().registered_callables() == []
+
+
+class Payments(RegistryResolver):
+    _name = "payments"
+    _priority = 20
+
+    def resolve_handler(self, definition: HandlerDefinition, config: dict[str, Any]) -> Any:
+        return (definition.callable, config)
+
+
+class ByPattern(Payments):
+    pattern = r"pay:\w+"
+    prefix = "other:"
+
+
+class ByPrefix(Payments):
+    prefix = "pay:"
+
+
+class Renamed(RegistryResolver):
+    name = "renamed"
+    priority = 5
+
+
+def test_the_defaults_of_a_custom_resolver() -> None:
+    resolver = RegistryResolver()
+    assert (resolver.name, resolver.priority) == ("custom_resolver", 50)
+    assert (resolver.pattern, resolver.prefix, resolver._compiled_pattern) == (None, None, None)
+    assert resolver.can_resolve(HandlerDefinition("anything")) is False
+    assert resolver._match_pattern("anything") is None
+
+
+def test_a_custom_resolver_may_be_named_in_two_ways() -> None:
+    assert (Payments().name, Payments().priority) == ("payments", 20)
+    assert (Renamed().name, Renamed().priority) == ("renamed", 5)
+
+
+@pytest.mark.parametrize(
+    ("resolver", "text", "can"),
+    [
+        (ByPattern(), "pay:card", True),
+        (ByPattern(), "pay:card and more", True),
+        (ByPattern(), "re-pay:card", False),
+        (ByPattern(), "other:card", False),
+        (ByPrefix(), "pay:card", True),
+        (ByPrefix(), "re-pay:card", False),
+    ],
+)
+def test_what_a_custom_resolver_takes(resolver: Payments, text: str, can: bool) -> None:
+    assert resolver.can_resolve(HandlerDefinition(text), None) is can
+
+
+def test_a_custom_resolver_resolves_without_being_asked_whether_it_can() -> None:
+    definition = HandlerDefinition("unknown")
+    assert ByPrefix().resolve(definition) == ("unknown", {})
+    assert ByPrefix().resolve(definition, config={"a": 1}) == ("unknown", {"a": 1})
+
+
+def test_a_match_of_the_pattern() -> None:
+    match = ByPattern()._match_pattern("pay:card")
+    assert match is not None
+    assert match.group() == "pay:card"
+    assert ByPattern()._match_pattern("x") is None
+
+
+def test_a_custom_resolver_must_be_written() -> None:
+    problem = r"^Renamed.resolve_handler\(\) must be implemented$"
+    with pytest.raises(NotImplementedError, match=problem):
+        Renamed().resolve(HandlerDefinition("x"))
+
+
+# Explicit mapping (§10.5)
+
+
+@pytest.fixture
+def explicit() -> ExplicitMappingResolver:
+    resolver = ExplicitMappingResolver()
+    resolver.register("orders", Orders)
+    return resolver
+
+
+def test_the_explicit_resolver(explicit: ExplicitMappingResolver) -> None:
+    assert (explicit.name, explicit.priority) == ("explicit_mapping", 10)
+    assert ExplicitMappingResolver("own").name == "own"
+    assert explicit.registered_callables() == ["orders"]
+    assert explicit.can_resolve(HandlerDefinition("orders")) is True
+    assert explicit.can_resolve(HandlerDefinition("order"), None) is False
+
+
+def test_a_class_gives_a_new_instance_each_time(explicit: ExplicitMappingResolver) -> None:
+    first, second = (explicit.resolve(HandlerDefinition("orders")) for _ in range(2))
+    assert type(first) is type(second) is Orders
+    assert first is not second
+
+
+def test_an_instance_comes_back_identical(explicit: ExplicitMappingResolver) -> None:
+    handler = Orders()
+    explicit.register("orders", handler)
+    assert explicit.resolve(HandlerDefinition("orders")) is handler
+
+
+def test_a_factory_gets_the_configuration_of_the_resolution(
+    explicit: ExplicitMappingResolver,
+) -> None:
+    explicit.register("made", lambda config: ("made", config))
+    definition = HandlerDefinition("made", initialization={"not": "passed"})
+    assert explicit.resolve(definition) == ("made", {})
+    assert explicit.resolve(definition, {"a": 1}) == ("made", {"a": 1})
+
+
+def test_what_a_factory_raises_is_passed_on(explicit: ExplicitMappingResolver) -> None:
+    def fail(config: dict[str, Any]) -> Any:
+        raise LookupError("no")
+
+    explicit.register("made", fail)
+    with pytest.raises(LookupError):
+        explicit.resolve(HandlerDefinition("made"))
+
+
+def test_a_constructor_that_needs_settings_gets_the_initialization(
+    explicit: ExplicitMappingResolver,
+) -> None:
+    explicit.register("configured", Configured)
+    made = explicit.resolve(HandlerDefinition("configured", initialization={"a": 1}))
+    assert made.config == {"a": 1}
+    assert explicit.resolve(HandlerDefinition("configured")).config == {}
+
+
+class Abstract(StepHandler):
+    pass
+
+
+@pytest.mark.parametrize("cls", [Broken, Abstract])
+def test_a_class_that_cannot_be_made_gives_nothing_and_says_why(
+    explicit: ExplicitMappingResolver, cls: type, caplog: pytest.LogCaptureFixture
+) -> None:
+    explicit.register("bad", cls)
+    assert explicit.resolve(HandlerDefinition("bad")) is None
+    assert f"{cls.__name__} for 'bad' cannot be constructed" in caplog.text
+
+
+def test_unknown_names_and_removed_ones(explicit: ExplicitMappingResolver) -> None:
+    assert explicit.resolve(HandlerDefinition("unknown")) is None
+    assert explicit.unregister("orders") is True
+    assert explicit.unregister("orders") is False
+    assert explicit.resolve(HandlerDefinition("orders")) is None
+
+
+# Class lookup (§10.6)
+
+PATH = "tests.python.core.test_core_registry.Orders"
+
+
+def lookup(text: str) -> Any:
+    return ClassLookupResolver().resolve(HandlerDefinition(text))
+
+
+def test_the_class_resolver() -> None:
+    resolver = ClassLookupResolver()
+    assert (resolver.name, resolver.priority) == ("class_lookup", 100)
+    assert resolver.registered_callables() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "can"),
+    [
+        ("module.ClassName", True),
+        ("a.b_2.C", True),
+        ("no.such.module.Name", True),
+        ("my_handler", False),
+        ("module.something", False),
+        ("ClassName", False),
+        ("module..Name", False),
+        ("module.Name\n", False),
+        ("", False),
+    ],
+)
+def test_what_looks_like_a_class_path(text: str, can: bool) -> None:
+    assert ClassLookupResolver().can_resolve(HandlerDefinition(text)) is can
+
+
+def test_a_class_path_gives_a_new_instance() -> None:
+    made = lookup(PATH)
+    assert type(made).__name__ == "Orders"
+    assert made is not lookup(PATH)
+
+
+def test_any_importable_class_qualifies() -> None:
+    from collections import OrderedDict
+
+    assert type(lookup("collections.OrderedDict")) is OrderedDict
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["no_such_module.Name", "collections.NoSuchName", "Name", "os.environ.X"],
+)
+def test_a_path_to_nothing_gives_nothing(text: str) -> None:
+    assert ClassLookupResolver()._import_class(text) is None
+    assert lookup(text) is None
+
+
+def test_a_module_that_breaks_gives_nothing_and_says_why(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "breaks_at_import.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert lookup("breaks_at_import.Name") is None
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_an_attribute_that_is_no_class_gives_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("has_no_class")
+    module.Name = lambda: None  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "has_no_class", module)
+    assert ClassLookupResolver()._import_class("has_no_class.Name") is None
+
+
+def test_instances_are_made_as_by_the_explicit_resolver() -> None:
+    resolver = ClassLookupResolver()
+    definition = HandlerDefinition("x.X", initialization={"a": 1})
+    assert resolver._instantiate_handler(Configured, definition, None).config == {"a": 1}
+    assert resolver._instantiate_handler(Broken, definition, None) is None
+
+
+# The chain (§10.7, 10.8)
+
+
+class Fixed(BaseResolver):
+    """A resolver that gives what it is told to, and counts how often it is asked."""
+
+    def __init__(self, name: str, priority: int, handler: Any, can: bool = True) -> None:
+        self._own_name, self._own_priority = name, priority
+        self.handler, self.can, self.asked = handler, can, 0
+
+    @property
+    def name(self) -> str:
+        return self._own_name
+
+    @property
+    def priority(self) -> int:
+        return self._own_priority
+
+    def can_resolve(
+        self, definition: HandlerDefinition, config: dict[str, Any] | None = None
+    ) -> bool:
+        return self.can
+
+    def resolve(self, definition: HandlerDefinition, config: dict[str, Any] | None = None) -> Any:
+        self.asked += 1
+        return self.handler
+
+    def registered_callables(self) -> list[str]:
+        return ["orders", self._own_name]
+
+
+def test_the_default_chain() -> None:
+    chain = ResolverChain.default()
+    assert chain.resolver_names == ["explicit_mapping", "class_lookup"]
+    assert chain.list_resolvers() == [("explicit_mapping", 10), ("class_lookup", 100)]
+    assert len(chain) == 2
+    assert chain.explicit_resolver is not ResolverChain.default().explicit_resolver
+
+
+def test_an_empty_chain() -> None:
+    chain = ResolverChain()
+    assert (len(chain), chain.resolver_names, chain.explicit_resolver) == (0, [], None)
+    assert chain.resolve(HandlerDefinition("x")) is None
+    assert chain.can_resolve(HandlerDefinition("x")) is False
+    with pytest.raises(RuntimeError, match=r"^No ExplicitMappingResolver in chain$"):
+        chain.register("x", Orders)
+
+
+def test_resolvers_stand_in_the_order_of_their_priorities() -> None:
+    chain = ResolverChain()
+    for name, priority in [("c", 30), ("a", 10), ("b1", 20), ("b2", 20)]:
+        assert chain.add_resolver(Fixed(name, priority, None)) is chain
+    assert chain.resolver_names == ["a", "b1", "b2", "c"]
+
+
+def test_resolvers_are_found_and_removed_by_name() -> None:
+    resolver = Fixed("own", 1, None)
+    chain = ResolverChain.default().add_resolver(resolver)
+    assert chain.get_resolver("own") is resolver
+    assert chain.remove_resolver("own") is resolver
+    assert chain.remove_resolver("own") is None
+    assert chain.get_resolver("own") is None
+    assert chain.resolver_names == ["explicit_mapping", "class_lookup"]
+
+
+def test_a_name_that_is_there_twice_can_be_removed_twice() -> None:
+    first, second = Fixed("own", 1, "first"), Fixed("own", 2, "second")
+    chain = ResolverChain().add_resolver(first).add_resolver(second)
+    assert (len(chain), chain.get_resolver("own")) == (2, second)
+    assert chain.remove_resolver("own") is second
+    assert chain.get_resolver("own") is first
+    assert chain.remove_resolver("own") is first
+    assert len(chain) == 0
+
+
+def test_registering_goes_to_the_explicit_resolver() -> None:
+    chain = ResolverChain.default()
+    assert chain.register("orders", Orders) is chain
+    assert chain.explicit_resolver is not None
+    assert chain.explicit_resolver.registered_callables() == ["orders"]
+
+
+def test_what_the_chain_tells_about_itself() -> None:
+    chain = ResolverChain.default().register("orders", Orders).add_resolver(Fixed("own", 50, None))
+    assert sorted(chain.registered_callables()) == ["orders", "own"]
+    assert chain.chain_info() == [
+        {"name": "explicit_mapping", "priority": 10, "callables": 1},
+        {"name": "own", "priority": 50, "callables": 2},
+        {"name": "class_lookup", "priority": 100, "callables": 0},
+    ]
+
+
+def test_the_first_that_resolves_wins() -> None:
+    cannot = Fixed("cannot", 1, "wrong", can=False)
+    nothing = Fixed("nothing", 2, None)
+    gives = Fixed("gives", 3, "handler")
+    later = Fixed("later", 4, "other")
+    chain = ResolverChain()
+    for resolver in (later, gives, nothing, cannot):
+        chain.add_resolver(resolver)
+    assert chain.resolve(HandlerDefinition("x")) == "handler"
+    assert [r.asked for r in (cannot, nothing, gives, later)] == [0, 1, 1, 0]
+
+
+def test_a_hint_asks_one_resolver_alone_whether_it_can_or_not() -> None:
+    cannot = Fixed("own", 50, "handler", can=False)
+    chain = ResolverChain.default().register("orders", Orders).add_resolver(cannot)
+    definition = HandlerDefinition("orders", resolver="own")
+    assert chain.resolve(definition) == "handler"
+    assert chain.can_resolve(definition) is False
+
+
+def test_a_hint_to_a_resolver_that_gives_nothing_gives_nothing() -> None:
+    chain = ResolverChain.default().register("orders", Orders)
+    assert chain.resolve(HandlerDefinition("orders", resolver="class_lookup")) is None
+
+
+def test_an_unknown_hint_raises_only_when_resolving() -> None:
+    chain = ResolverChain.default().register("orders", Orders)
+    definition = HandlerDefinition("orders", resolver="unknown")
+    with pytest.raises(ResolverNotFoundError, match=r"^Unknown resolver: 'unknown'$"):
+        chain.resolve(definition)
+    assert chain.can_resolve(definition) is False
+
+
+def test_whether_anyone_can() -> None:
+    chain = ResolverChain.default().register("orders", Orders)
+    assert chain.can_resolve(HandlerDefinition("orders")) is True
+    assert chain.can_resolve(HandlerDefinition("unknown")) is False
+    assert chain.can_resolve(HandlerDefinition("orders", resolver="explicit_mapping")) is True
+
+
+def test_the_configuration_reaches_the_resolvers() -> None:
+    chain = ResolverChain.default().register("made", lambda config: ("made", config))
+    assert chain.resolve(HandlerDefinition("made"), {"a": 1}) == ("made", {"a": 1})
+
+
+def test_dispatch_of_a_resolved_handler() -> None:
+    chain = ResolverChain.default().register("orders", Orders)
+    made = chain.resolve(HandlerDefinition("orders", "refund"))
+    assert made.call("A-1") == "refund A-1"
+    assert isinstance(made.unwrap(), Orders)
+
+
+def test_a_missing_method_ends_the_search() -> None:
+    other = Fixed("later", 50, Orders())
+    chain = ResolverChain.default().register("orders", Orders).add_resolver(other)
+    assert chain.resolve(HandlerDefinition("orders", "cancel")) is None
+    assert other.asked == 0
+
+
+def test_wrapping_for_dispatch() -> None:
+    chain, handler = ResolverChain(), Orders()
+    wrap = chain.wrap_for_method_dispatch
+    assert wrap(handler, HandlerDefinition("orders")) is handler
+    assert wrap(handler, HandlerDefinition("orders", "cancel")) is None
+    once = wrap(handler, HandlerDefinition("orders", "refund"))
+    twice = wrap(once, HandlerDefinition("orders", "refund"))
+    assert twice.call("A-1") == "refund A-1"
+    assert (twice.name, twice.version, twice.target_method) == ("orders", "1.0.0", "refund")

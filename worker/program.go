@@ -1,0 +1,241 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/gofrs/uuid/v5"
+
+	"github.com/tasker-systems/taskerpy/dispatch"
+	"github.com/tasker-systems/taskerpy/domainevent"
+	"github.com/tasker-systems/taskerpy/embed"
+	"github.com/tasker-systems/taskerpy/engine"
+	"github.com/tasker-systems/taskerpy/gil"
+	"github.com/tasker-systems/taskerpy/template"
+)
+
+// programStopTimeout is how long stopping the worker of a program may take.
+const programStopTimeout = 30 * time.Second
+
+// Program runs Python programs as the python command would. One that calls
+// bootstrap_worker() gets a worker on the embedded engine whose steps it polls
+// and completes itself (python-api-core §2), and may stop it and start another.
+type Program struct {
+	c ProgramConfig
+
+	mu      sync.Mutex
+	current *programWorker // nil without a worker
+	natives *natives
+}
+
+// ProgramConfig says how to run programs, and with what their workers work.
+type ProgramConfig struct {
+	// Config gives the worker its data file, templates, environment, log and
+	// the rest; Paths are not used.
+	Config
+	// Serve, when not nil, serves the REST API of a started engine and
+	// returns its URL and how to stop it.
+	Serve func(*engine.Engine) (url string, stop func(context.Context) error, err error)
+	// Stderr receives what is worth saying before a log exists.
+	Stderr io.Writer
+}
+
+// programWorker is one started worker: a service.
+type programWorker struct {
+	status    *status
+	engine    *engine.Engine
+	poller    *dispatch.Poller
+	publisher *domainevent.Publisher
+	unserve   func(context.Context) error
+
+	mu       sync.Mutex
+	stopping bool // by transition_to_graceful_shutdown
+}
+
+// NewProgram makes a Program.
+func NewProgram(c ProgramConfig) *Program {
+	c.fill()
+	p := &Program{c: c}
+	p.natives = &natives{output: output{c.Output, c.LogLevel}, program: p}
+	return p
+}
+
+// Run runs args as the python command would and returns its exit code. A
+// worker that the program left running is stopped. It may be called once in a
+// process, and leaves no interpreter behind.
+func (p *Program) Run(ctx context.Context, args []string) (exitCode int, err error) {
+	found, err := embed.FindPython(ctx, p.c.Python, []string{"."})
+	if err != nil {
+		return 0, err
+	}
+	for _, w := range found.Warnings {
+		_, _ = fmt.Fprintln(p.c.Stderr, "taskerpy: warning:", w)
+	}
+	exitCode, err = gil.RunCommand(embed.Config{
+		Executable: found.Executable, Argv: append([]string{"python"}, args...), Native: p.natives.native,
+	})
+	if _, stopErr := p.stop(); stopErr != nil {
+		err = errors.Join(err, stopErr)
+	}
+	return exitCode, err
+}
+
+// bootstrap starts a worker.
+func (p *Program) bootstrap() ([]byte, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.current != nil {
+		answer, _, err := p.current.status.call("bootstrap_worker")
+		return answer, err
+	}
+	w, err := p.start(context.Background())
+	if err != nil {
+		return nil, fmt.Errorf("Bootstrap failed: %w", err) //lint:ignore ST1005 the reference's text
+	}
+	p.current = w
+	p.natives.serve(w)
+	id := uuid.Must(uuid.NewV7()).String()
+	return json.Marshal(object{
+		"handle_id": id, "status": "started", "message": "Python worker system started successfully", "worker_id": "python-worker-" + id,
+	})
+}
+
+func (p *Program) start(ctx context.Context) (*programWorker, error) {
+	ts, err := p.templates()
+	if err != nil {
+		return nil, err
+	}
+	e, err := openEngine(ctx, p.c.Config, ts)
+	if err != nil {
+		return nil, err
+	}
+	w := &programWorker{engine: e, status: newStatus(p.c.Config, ts), unserve: func(context.Context) error { return nil }}
+	if p.c.Serve != nil {
+		if w.status.endpoint, w.unserve, err = p.c.Serve(e); err != nil {
+			return nil, errors.Join(err, e.Close(ctx))
+		}
+	}
+	w.publisher = domainevent.New(domainevent.Options{
+		Engine: e, Python: &domainevent.BuiltIn{Log: p.c.Log}, WorkerID: p.c.WorkerID, Log: p.c.Log,
+	})
+	if err := w.publisher.Start(ctx); err != nil {
+		return nil, errors.Join(err, w.unserve(ctx), e.Close(ctx))
+	}
+	w.poller = dispatch.NewPoller(dispatch.PollerOptions{Source: e, WorkerID: p.c.WorkerID, Metrics: w.status.counts, Log: p.c.Log})
+	w.status.core, w.status.pending, w.status.bus = w.core, w.poller.Stats, w.publisher.Bus()
+	w.poller.Start(ctx)
+	return w, nil
+}
+
+// templates reads the templates that the configuration names, else those in
+// the working directory.
+func (p *Program) templates() ([]*template.Template, error) {
+	places := p.c.Templates
+	if len(places) == 0 {
+		places = besideFile(".")
+	}
+	ts, findings := template.Load(places...)
+	if template.HasErrors(findings) {
+		return nil, &ProblemsError{findings}
+	}
+	if len(ts) == 0 {
+		return nil, errors.New("no task templates; name their folder in TASKER_TEMPLATE_PATH")
+	}
+	if p.c.Environment != "" {
+		for i, t := range ts {
+			ts[i] = t.ForEnvironment(p.c.Environment)
+		}
+	}
+	return ts, nil
+}
+
+// stop stops the worker, if there is one.
+func (p *Program) stop() ([]byte, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.current == nil {
+		return json.Marshal("Worker system not running")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), programStopTimeout)
+	defer cancel()
+	if err := p.current.stop(ctx); err != nil {
+		return nil, fmt.Errorf("stop the worker: %w", err)
+	}
+	p.current = nil
+	p.natives.serve(nil)
+	return json.Marshal("Worker system stopped")
+}
+
+func (w *programWorker) stop(ctx context.Context) error {
+	return errors.Join(w.poller.Drain(ctx), w.publisher.Drain(ctx), w.unserve(ctx), w.engine.Close(ctx))
+}
+
+func (w *programWorker) core() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stopping {
+		return "Stopped"
+	}
+	return "Running"
+}
+
+// eventRequest is the argument of the functions that answer an event.
+type eventRequest struct {
+	Event      uuid.UUID       `json:"event_id_str"`
+	Completion json.RawMessage `json:"completion_data"`
+	Checkpoint json.RawMessage `json:"checkpoint_data"`
+}
+
+// call answers the native functions for the program.
+func (w *programWorker) call(name string, payload []byte) ([]byte, error) {
+	switch name {
+	case "poll_step_events":
+		if step := w.poller.Poll(); step != nil {
+			return step.Event, nil
+		}
+		return nil, nil
+	case "complete_step_event", "checkpoint_yield_step_event":
+		var r eventRequest
+		if err := json.Unmarshal(payload, &r); err != nil {
+			return nil, embed.ValueError{Text: "Invalid event_id format: " + err.Error()}
+		}
+		if name == "checkpoint_yield_step_event" {
+			return json.Marshal(w.poller.Checkpoint(r.Event, r.Checkpoint))
+		}
+		done, err := w.poller.Complete(r.Event, r.Completion)
+		if err != nil {
+			return nil, embed.ValueError{Text: "Conversion error: Failed to convert completion data: " + err.Error()}
+		}
+		return json.Marshal(done)
+	case "check_starvation_warnings":
+		w.poller.WarnStarving()
+		return []byte("true"), nil
+	case "cleanup_timeouts":
+		return json.Marshal(w.poller.FailTimedOut())
+	case "transition_to_graceful_shutdown":
+		return w.beGraceful()
+	}
+	answer, ok, err := w.status.call(name)
+	if !ok {
+		return nil, fmt.Errorf("%s: no such native function", name)
+	}
+	return answer, err
+}
+
+// beGraceful stops handing out steps; the worker stays until stop_worker.
+func (w *programWorker) beGraceful() ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), programStopTimeout)
+	defer cancel()
+	if err := w.poller.Drain(ctx); err != nil {
+		return nil, fmt.Errorf("Graceful shutdown failed: %w", err) //lint:ignore ST1005 the reference's text
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stopping = true
+	return json.Marshal("Worker system transitioned to graceful shutdown")
+}
