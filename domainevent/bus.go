@@ -3,6 +3,7 @@ package domainevent
 import (
 	"strconv"
 	"sync"
+	"sync/atomic"
 )
 
 // busSize is how many events wait to be polled; beyond that the newest are
@@ -12,9 +13,10 @@ const busSize = 1000
 // Bus holds the fast and broadcast events of this process for programs that
 // poll for them. The zero value is ready to use.
 type Bus struct {
-	mu     sync.Mutex
-	events [][]byte
-	lost   int
+	mu      sync.Mutex
+	events  [][]byte
+	lost    int           // since the last one that was polled
+	dropped atomic.Uint64 // in all
 }
 
 func (b *Bus) put(event []byte) {
@@ -22,6 +24,7 @@ func (b *Bus) put(event []byte) {
 	defer b.mu.Unlock()
 	if len(b.events) == busSize {
 		b.lost++
+		b.dropped.Add(1)
 		return
 	}
 	b.events = append(b.events, event)

@@ -21,6 +21,7 @@ import (
 
 // Engine keeps publications and durable events; *engine.Engine is one.
 type Engine interface {
+	Sync(ctx context.Context) error
 	Publications(ctx context.Context) ([]engine.Publication, error)
 	Published(ctx context.Context, p engine.Publication, durable []engine.DomainEvent) error
 	Subscribe(ctx context.Context, consumer string) error
@@ -31,7 +32,7 @@ type Engine interface {
 // Python calls the user's publishers and subscribers; *handlers.Events is one.
 // Publish and Subscribe are called by one goroutine, Handle by one at a time.
 type Python interface {
-	Publish(taskSequenceStep, result json.RawMessage) ([]handlers.ShapedEvent, error)
+	Publish(taskSequenceStep, result json.RawMessage) (handlers.Shaped, error)
 	Subscribe() ([]string, error)
 	Handle(subscriber string, event json.RawMessage) error
 }
@@ -49,10 +50,9 @@ const (
 
 // Options configure a Publisher.
 type Options struct {
-	Engine   Engine
-	Python   Python
-	WorkerID string
-	Log      *slog.Logger
+	Engine Engine
+	Python Python
+	Log    *slog.Logger
 }
 
 // Publisher publishes and delivers domain events. Nothing it does affects the
@@ -95,16 +95,23 @@ type fastEvent struct {
 
 type counts struct{ durable, fast, broadcast, dropped, failed, handled atomic.Uint64 }
 
-// Stats are the numbers of GET /metrics/events (engine-semantics §8.5).
+// Stats count what became of events since the start (engine-semantics §8.5).
 type Stats struct {
-	Routed         uint64 `json:"total_routed"`
-	Durable        uint64 `json:"durable_routed"`
-	Fast           uint64 `json:"fast_routed"`
-	Broadcast      uint64 `json:"broadcast_routed"`
-	FastErrors     uint64 `json:"fast_delivery_errors"` // dropped because too many waited
-	RoutingErrors  uint64 `json:"routing_errors"`
-	HandledByHosts uint64 `json:"-"` // deliveries to subscribers
-	Subscribers    int    `json:"-"`
+	// Routed is how many events were published: the sum of the three that
+	// follow, each by its delivery mode.
+	Routed, Durable, Fast, Broadcast uint64
+	// FastErrors are fast events that no subscriber got because too many
+	// waited already.
+	FastErrors uint64
+	// RoutingErrors are events that do not fit their schema, and attempts
+	// whose events could not be shaped.
+	RoutingErrors uint64
+	// Handled is how often a subscriber was given an event, fitting or not.
+	Handled     uint64
+	Subscribers int
+	// Lost are fast and broadcast events that programs which poll for them
+	// can no longer have.
+	Lost uint64
 }
 
 // New makes a Publisher; Start sets it going.
@@ -123,7 +130,8 @@ func (p *Publisher) Stats() Stats {
 	c := &p.counts
 	s := Stats{
 		Durable: c.durable.Load(), Fast: c.fast.Load(), Broadcast: c.broadcast.Load(),
-		FastErrors: c.dropped.Load(), RoutingErrors: c.failed.Load(), HandledByHosts: c.handled.Load(), Subscribers: len(p.subscribers),
+		FastErrors: c.dropped.Load(), RoutingErrors: c.failed.Load(), Handled: c.handled.Load(), Subscribers: len(p.subscribers),
+		Lost: p.bus.dropped.Load(),
 	}
 	s.Routed = s.Durable + s.Fast + s.Broadcast
 	return s
@@ -152,8 +160,9 @@ func (p *Publisher) Start(ctx context.Context) error {
 	return nil
 }
 
-// Drain publishes and delivers what there is and stops. It returns ctx.Err()
-// when ctx ends first. What never started, or is drained already, is fine.
+// Drain publishes and delivers what there is, the events of every attempt that
+// the engine was told of before included, and stops. It returns ctx.Err() when
+// ctx ends first. What never started, or is drained already, is fine.
 func (p *Publisher) Drain(ctx context.Context) error {
 	if !p.started {
 		return nil
@@ -162,6 +171,10 @@ func (p *Publisher) Drain(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		// Attempts that ended a moment ago are not in the file yet.
+		if err := p.o.Engine.Sync(ctx); err != nil {
+			p.o.Log.Warn("the events of the last steps are published at the next start", "error", err)
+		}
 		p.publishing.end()
 		p.consuming.end()
 		close(p.fast)
@@ -217,11 +230,19 @@ func (p *Publisher) publish(ctx context.Context, publication engine.Publication)
 			return // or it comes again at the next start
 		}
 		log.Error("store domain events", "error", err)
-		select {
-		case <-time.After(retryAfter):
-		case <-ctx.Done():
+		if !pause(ctx) {
 			return
 		}
+	}
+}
+
+// pause waits before something is tried again; false when ctx ends it.
+func pause(ctx context.Context) bool {
+	select {
+	case <-time.After(retryAfter):
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
@@ -257,8 +278,9 @@ func (p *Publisher) shape(publication *engine.Publication) ([]routedEvent, error
 	if err != nil {
 		return nil, err
 	}
-	events := make([]routedEvent, 0, len(shaped))
-	for _, s := range shaped {
+	p.counts.failed.Add(uint64(shaped.Refused))
+	events := make([]routedEvent, 0, len(shaped.Events))
+	for _, s := range shaped.Events {
 		meta := map[string]json.RawMessage{}
 		if err := json.Unmarshal(s.Metadata, &meta); err != nil {
 			return nil, fmt.Errorf("read metadata of event %s: %w", s.Name, err)
@@ -318,18 +340,30 @@ func (p *Publisher) consume(ctx context.Context, subscriber string) {
 				return
 			}
 			p.o.Log.Error("read domain events", "subscriber", subscriber, "error", err)
-			select {
-			case <-time.After(retryAfter):
-			case <-ctx.Done():
-			}
+			pause(ctx)
 			continue
 		}
 		for _, e := range events {
 			p.handle(subscriber, e.Name, e.JSON)
 		}
-		if err := p.o.Engine.Consumed(context.WithoutCancel(ctx), subscriber, events[len(events)-1].ID); err != nil {
-			p.o.Log.Error("note progress of subscriber; events will come again", "subscriber", subscriber, "error", err)
+		if !p.consumed(ctx, subscriber, events[len(events)-1].ID) {
 			return
+		}
+	}
+}
+
+// consumed notes that a subscriber has handled all events up to one, however
+// often it takes: otherwise it would get them again. It is false when that
+// cannot be had any more; then they come again at the next start.
+func (p *Publisher) consumed(ctx context.Context, subscriber string, last int64) bool {
+	for {
+		err := p.o.Engine.Consumed(context.WithoutCancel(ctx), subscriber, last)
+		if err == nil {
+			return true
+		}
+		p.o.Log.Error("note progress of subscriber", "subscriber", subscriber, "error", err)
+		if errors.Is(err, engine.ErrClosed) || !pause(ctx) {
+			return false
 		}
 	}
 }

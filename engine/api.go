@@ -201,13 +201,14 @@ type TaskList struct {
 // of one of its steps. Watchers receive changes in the order they were
 // committed.
 type Change struct {
-	TaskUUID uuid.UUID
-	Step     string
-	From, To string
-	At       time.Time
-	Attempts int // of the step, after the change
+	TaskUUID uuid.UUID `json:"task_uuid"`
+	Step     string    `json:"step,omitempty"`
+	From     string    `json:"from"` // "" for what is new
+	To       string    `json:"to"`
+	At       time.Time `json:"at"`
+	Attempts int       `json:"attempts"` // of the step, after the change
 	// Message says why, for failures.
-	Message string
+	Message string `json:"message,omitempty"`
 }
 
 // Errors that callers tell apart with errors.Is.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -149,7 +150,7 @@ func (w *world) open() {
 	if w.files >= 0 {
 		path = filepath.Join(w.dir, fmt.Sprint(w.files, ".db"))
 	}
-	e, err := Open(w.t.Context(), Options{Path: path, NoJitter: true, fault: w.commit})
+	e, err := Open(w.t.Context(), Options{Path: path, NoJitter: true, Log: slog.New(alarm{w.t}), fault: w.commit})
 	require.NoError(w.t, err)
 	require.NoError(w.t, e.Register(w.t.Context(), w.templates...))
 	w.e = e
@@ -550,13 +551,11 @@ func (w *world) check() {
 		return // the file is behind
 	}
 	w.flush()
-	if w.r.IntN(4) != 0 {
+	if len(w.ids) == 0 {
 		return
 	}
-	for n := range w.ids {
-		if w.ids[n] != uuid.Nil {
-			w.compare(n)
-		}
+	if n := w.r.IntN(len(w.ids)); w.ids[n] != uuid.Nil {
+		w.compare(n)
 	}
 }
 

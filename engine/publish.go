@@ -105,6 +105,23 @@ func (e *Engine) Published(ctx context.Context, p Publication, durable []DomainE
 	return nil
 }
 
+// Sync waits until what was handed in before, results of steps included, is
+// durable, and the publications that follow from it can be had.
+func (e *Engine) Sync(ctx context.Context) error {
+	b := &barrier{done: make(chan error, 1)}
+	if err := e.ask(ctx, b, b.done); err != nil {
+		return fmt.Errorf("wait for the last results to be stored: %w", err)
+	}
+	return nil
+}
+
+// barrier is answered with the batch that it is part of.
+type barrier struct{ done chan error }
+
+func (b *barrier) apply(*writer) error { return nil }
+
+func (b *barrier) reply(_ *writer, err error) { b.done <- err }
+
 // publicationDone stores events.
 type publicationDone struct {
 	publication Publication

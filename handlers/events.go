@@ -16,6 +16,13 @@ type Events struct {
 	publish, subscribe, handle embed.Func
 }
 
+// Shaped is what a step's publisher made of the events that the step declares.
+type Shaped struct {
+	Events []ShapedEvent `json:"events"`
+	// Refused is how many did not fit their schema.
+	Refused int `json:"refused"`
+}
+
 // ShapedEvent is an event as a publisher made it.
 type ShapedEvent struct {
 	Declaration int             `json:"declaration"` // position in publishes_events
@@ -59,20 +66,20 @@ func (h *Host) NewEvents() (*Events, error) {
 }
 
 // Publish lets the publisher of a step shape the events that it declares.
-func (e *Events) Publish(taskSequenceStep, result json.RawMessage) ([]ShapedEvent, error) {
+func (e *Events) Publish(taskSequenceStep, result json.RawMessage) (Shaped, error) {
 	request, err := json.Marshal(map[string]json.RawMessage{"task_sequence_step": taskSequenceStep, "execution_result": result})
 	if err != nil {
-		return nil, fmt.Errorf("publish events: %w", err)
+		return Shaped{}, fmt.Errorf("publish events: %w", err)
 	}
 	answer, err := call(e.publishing, e.publish, request, "publish events")
 	if err != nil {
-		return nil, err
+		return Shaped{}, err
 	}
-	var events []ShapedEvent
-	if err := json.Unmarshal(answer, &events); err != nil {
-		return nil, fmt.Errorf("publish events: %w", err)
+	var shaped Shaped
+	if err := json.Unmarshal(answer, &shaped); err != nil {
+		return Shaped{}, fmt.Errorf("publish events: %w", err)
 	}
-	return events, nil
+	return shaped, nil
 }
 
 // Subscribe starts the registered subscribers and returns their names.

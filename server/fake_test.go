@@ -26,8 +26,11 @@ var (
 	stepID = uuid.Must(uuid.FromString("01900000-0000-7000-8000-000000000002"))
 )
 
-// fake is an engine that answers what a test tells it to.
+// fake is an engine that answers what a test tells it to. What it does not
+// know the real engine is there for.
 type fake struct {
+	server.Engine
+
 	submit func(ctx context.Context, r engine.TaskRequest) (engine.Task, error)
 	cancel func(id uuid.UUID) (engine.Task, error)
 

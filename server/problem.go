@@ -18,13 +18,17 @@ const (
 	codeBadRequest         = "BAD_REQUEST"
 	codeInvalidUUID        = "INVALID_UUID"
 	codeJSON               = "JSON_ERROR"
+	codeUnauthorized       = "UNAUTHORIZED"
+	codeAuthentication     = "AUTHENTICATION_FAILED"
 	codeForbidden          = "FORBIDDEN"
+	codeAuthorization      = "AUTHORIZATION_FAILED"
 	codeNotFound           = "NOT_FOUND"
 	codeTimeout            = "TIMEOUT"
 	codeConflict           = "CONFLICT"
 	codeDatabase           = "DATABASE_ERROR"
 	codeInternal           = "INTERNAL_ERROR"
 	codeServiceUnavailable = "SERVICE_UNAVAILABLE"
+	codeBackpressure       = "BACKPRESSURE"
 	codeMethodNotAllowed   = "METHOD_NOT_ALLOWED"
 	codePayloadTooLarge    = "PAYLOAD_TOO_LARGE"
 	codeUnsupportedMedia   = "UNSUPPORTED_MEDIA_TYPE"
@@ -120,9 +124,24 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if p.retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(p.retryAfter.Seconds())))
 	}
-	type body struct {
-		Code    string `json:"code"`
-		Message string `json:"message"`
+	body := errorBody{Code: p.code, Message: p.message}
+	if p.code == codeBackpressure {
+		body.RetryAfterSeconds = int(p.retryAfter.Seconds())
 	}
-	s.write(w, r, p.status, map[string]body{"error": {p.code, p.message}})
+	s.write(w, r, p.status, errorAnswer{body})
 }
+
+// errorAnswer is the body of every answer that is an error (engine-semantics
+// §9.8).
+type errorAnswer struct {
+	Error errorBody `json:"error"`
+}
+
+type errorBody struct {
+	Code              string `json:"code"`
+	Message           string `json:"message"`
+	RetryAfterSeconds int    `json:"retry_after_seconds,omitempty"`
+}
+
+// joined writes errors that were joined in one line.
+func joined(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/tasker-systems/taskerpy/dispatch"
 	"github.com/tasker-systems/taskerpy/engine"
+	"github.com/tasker-systems/taskerpy/server/auth"
 )
 
 const (
@@ -45,9 +46,28 @@ type Engine interface {
 	Submit(ctx context.Context, r engine.TaskRequest) (engine.Task, error)
 	Task(ctx context.Context, id uuid.UUID) (engine.Task, error)
 	Tasks(ctx context.Context, f engine.TaskFilter) (engine.TaskList, error)
+	Summary(ctx context.Context, id uuid.UUID) (engine.TaskSummary, error)
+	Wait(ctx context.Context, task uuid.UUID) (engine.Task, error)
+	Watch(task uuid.UUID) (changes <-chan engine.Change, stop func())
+	Cancel(ctx context.Context, task uuid.UUID) (engine.Task, error)
+
 	Steps(ctx context.Context, task uuid.UUID) ([]engine.Step, error)
 	Step(ctx context.Context, task, step uuid.UUID) (engine.Step, error)
-	Cancel(ctx context.Context, task uuid.UUID) (engine.Task, error)
+	Audit(ctx context.Context, task, step uuid.UUID) ([]engine.StepAudit, error)
+	ResetStep(ctx context.Context, task, step uuid.UUID, o engine.Operation) (engine.Step, error)
+	ResolveStep(ctx context.Context, task, step uuid.UUID, o engine.Operation) (engine.Step, error)
+	CompleteStep(ctx context.Context, task, step uuid.UUID, o engine.Operation, c engine.Completion) (engine.Step, error)
+
+	DLQ(ctx context.Context, f engine.DLQFilter) ([]engine.DLQEntry, error)
+	DLQOfTask(ctx context.Context, task uuid.UUID) (engine.DLQEntry, error)
+	UpdateDLQ(ctx context.Context, entry uuid.UUID, u engine.DLQUpdate) error
+	DLQStats(ctx context.Context) ([]engine.DLQStats, error)
+	Investigations(ctx context.Context, limit int) ([]engine.Investigation, error)
+	StaleTasks(ctx context.Context, limit int) ([]engine.StaleTask, error)
+
+	Performance(ctx context.Context, hours int) (engine.Performance, error)
+	Bottlenecks(ctx context.Context, limit, least int) (engine.Bottlenecks, error)
+
 	Templates() []engine.RegisteredTemplate
 	Stats() engine.Stats
 	Health() error
@@ -61,6 +81,9 @@ type Options struct {
 	Dispatch func() dispatch.Stats
 	// Lanes gives the body of /debug/lanes; without it the route is missing.
 	Lanes func() any
+	// Events counts domain events for /metrics/events; without it the route is
+	// missing.
+	Events func() EventStats
 	// Config gives what /config shows as "configuration", secrets masked; nil
 	// leaves that out.
 	Config func() any
@@ -70,6 +93,9 @@ type Options struct {
 	Version     string
 	Environment string // the active TASKER_ENV; "" means "development"
 	WorkerID    string // "" leaves worker_id out of health answers
+
+	// Auth says who may ask for what; nil lets everybody ask for everything.
+	Auth *auth.Authenticator
 
 	// AllowedHosts are further names under which clients may address a server
 	// that listens on loopback, as a proxy on the same machine may do.
@@ -84,6 +110,9 @@ type Server struct {
 	o        Options
 	log      *slog.Logger
 	draining atomic.Bool
+	streams  chan struct{} // holds a token for each stream of events
+	stopping chan struct{} // closed when streams are to end
+	stop     sync.Once     // closes it
 
 	mu       sync.Mutex
 	http     *http.Server // nil before Start
@@ -107,7 +136,7 @@ func New(o Options) *Server {
 	if o.Environment == "" {
 		o.Environment = "development"
 	}
-	return &Server{o: o, log: o.Log}
+	return &Server{o: o, log: o.Log, streams: make(chan struct{}, maxStreams), stopping: make(chan struct{})}
 }
 
 // Start listens on addr ("host:port"; port 0 picks a free one) and serves until
@@ -178,11 +207,12 @@ func (s *Server) Drain() { s.draining.Store(true) }
 // Draining tells whether Drain was called.
 func (s *Server) Draining() bool { return s.draining.Load() }
 
-// Stop takes no more requests and waits for those under way; when ctx ends
-// first it cuts them off and returns an error. Stopping what never started, and
-// stopping twice, is fine.
+// Stop takes no more requests, ends streams, and waits for requests under way;
+// when ctx ends first it cuts them off and returns an error. Stopping what
+// never started, and stopping twice, is fine.
 func (s *Server) Stop(ctx context.Context) error {
 	s.draining.Store(true)
+	s.stop.Do(func() { close(s.stopping) })
 	s.mu.Lock()
 	s.stopped = true
 	running := s.http

@@ -144,42 +144,6 @@ func (s *Server) cancelTask(r *http.Request) (any, error) {
 	return taskOf(t), nil
 }
 
-// listSteps is GET /v1/tasks/{task}/workflow_steps; an unknown task has none.
-func (s *Server) listSteps(r *http.Request) (any, error) {
-	task, err := pathUUID(r, "task", codeBadRequest)
-	if err != nil {
-		return nil, err
-	}
-	steps, err := s.o.Engine.Steps(r.Context(), task)
-	if err != nil {
-		return nil, err
-	}
-	if steps == nil {
-		steps = []engine.Step{}
-	}
-	return steps, nil
-}
-
-// getStep is GET /v1/tasks/{task}/workflow_steps/{step}.
-func (s *Server) getStep(r *http.Request) (any, error) {
-	task, err := pathUUID(r, "task", codeBadRequest)
-	if err != nil {
-		return nil, err
-	}
-	id, err := pathUUID(r, "step", codeBadRequest)
-	if err != nil {
-		return nil, err
-	}
-	step, err := s.o.Engine.Step(r.Context(), task, id)
-	if errors.Is(err, engine.ErrNotFound) {
-		return nil, notFound("Step not found: %s of task %s", id, task)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return step, nil
-}
-
 func parseQuery(r *http.Request) (url.Values, error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -190,13 +154,18 @@ func parseQuery(r *http.Request) (url.Values, error) {
 
 // intQuery reads a number from 1 to most.
 func intQuery(query url.Values, name string, fallback, most int) (int, error) {
+	return numberQuery(query, name, fallback, 1, most)
+}
+
+// numberQuery reads a number from least to most.
+func numberQuery(query url.Values, name string, fallback, least, most int) (int, error) {
 	text := query.Get(name)
 	if !query.Has(name) {
 		return fallback, nil
 	}
 	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 || n > most {
-		return 0, problemf(http.StatusBadRequest, codeBadRequest, "%s must be a number from 1 to %d; %q is not", name, most, text)
+	if err != nil || n < least || n > most {
+		return 0, badRequest("%s must be a number from %d to %d; %q is not", name, least, most, text)
 	}
 	return n, nil
 }

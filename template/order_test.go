@@ -99,11 +99,11 @@ func TestStepsOfACycleComeLast(t *testing.T) {
 func TestALongChainIsNoTrouble(t *testing.T) {
 	t.Parallel()
 	lines := []string{"s0"}
-	for i := range 20_000 {
+	for i := range 4000 {
 		lines = append(lines, fmt.Sprintf("s%d s%d", i+1, i))
 	}
 	tpl := shape(t, lines...)
-	require.Len(t, tpl.InitialSteps(), 20_001)
+	require.Len(t, tpl.InitialSteps(), 4001)
 	require.Equal(t, "s0", tpl.Steps[tpl.TopoOrder()[0]].Name)
 	require.False(t, template.HasErrors(tpl.Validate()))
 }

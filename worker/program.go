@@ -38,9 +38,9 @@ type ProgramConfig struct {
 	// Config gives the worker its data file, templates, environment, log and
 	// the rest; Paths are not used.
 	Config
-	// Serve, when not nil, serves the REST API of a started engine and
+	// Serve, when not nil, serves the REST API of a started worker and
 	// returns its URL and how to stop it.
-	Serve func(*engine.Engine) (url string, stop func(context.Context) error, err error)
+	Serve func(e *engine.Engine, events func() domainevent.Stats) (url string, stop func(context.Context) error, err error)
 	// Stderr receives what is worth saying before a log exists.
 	Stderr io.Writer
 }
@@ -115,14 +115,12 @@ func (p *Program) start(ctx context.Context) (*programWorker, error) {
 		return nil, err
 	}
 	w := &programWorker{engine: e, status: newStatus(p.c.Config, ts), unserve: func(context.Context) error { return nil }}
+	w.publisher = domainevent.New(domainevent.Options{Engine: e, Python: domainevent.NewBuiltIn(p.c.Log), Log: p.c.Log})
 	if p.c.Serve != nil {
-		if w.status.endpoint, w.unserve, err = p.c.Serve(e); err != nil {
+		if w.status.endpoint, w.unserve, err = p.c.Serve(e, w.publisher.Stats); err != nil {
 			return nil, errors.Join(err, e.Close(ctx))
 		}
 	}
-	w.publisher = domainevent.New(domainevent.Options{
-		Engine: e, Python: &domainevent.BuiltIn{Log: p.c.Log}, WorkerID: p.c.WorkerID, Log: p.c.Log,
-	})
 	if err := w.publisher.Start(ctx); err != nil {
 		return nil, errors.Join(err, w.unserve(ctx), e.Close(ctx))
 	}

@@ -55,7 +55,7 @@ func (w *Worker) Exhausted() <-chan struct{} { return w.exhausted }
 
 // startEvents starts publishing domain events, if a template declares some.
 func (w *Worker) startEvents(ctx context.Context, c Config) error {
-	o := domainevent.Options{Engine: w.engine, WorkerID: c.WorkerID, Log: c.Log}
+	o := domainevent.Options{Engine: w.engine, Log: c.Log}
 	w.publisher = domainevent.New(o)
 	if !slices.ContainsFunc(w.python.report.Templates, declaresEvents) {
 		return nil

@@ -16,6 +16,9 @@ Functions become handlers with the decorators of
 worker, database or environment variable and starts nothing.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from tasker_core._tasker_core import (
     __version__,
     check_starvation_warnings,
@@ -28,11 +31,6 @@ from tasker_core._tasker_core import (
     poll_in_process_events,
     poll_step_events,
 )
-from tasker_core.batch_processing import (
-    Batchable,
-    BatchAggregationScenario,
-    BatchWorkerConfig,
-)
 from tasker_core.bootstrap import (
     bootstrap_worker,
     get_worker_status,
@@ -40,13 +38,6 @@ from tasker_core.bootstrap import (
     stop_worker,
     transition_to_graceful_shutdown,
 )
-from tasker_core.client import HealthResponse as ClientHealthResponse
-from tasker_core.client import PaginationInfo as ClientPaginationInfo
-from tasker_core.client import StepAuditResponse as ClientStepAuditResponse
-from tasker_core.client import StepResponse as ClientStepResponse
-from tasker_core.client import TaskerClient
-from tasker_core.client import TaskListResponse as ClientTaskListResponse
-from tasker_core.client import TaskResponse as ClientTaskResponse
 from tasker_core.domain_events import (
     BasePublisher,
     BaseSubscriber,
@@ -142,7 +133,21 @@ from tasker_core.types import (
     WorkerState,
     WorkerStatus,
 )
-from tasker_core.worker import Worker
+
+if TYPE_CHECKING:
+    from tasker_core.batch_processing import (
+        Batchable,
+        BatchAggregationScenario,
+        BatchWorkerConfig,
+    )
+    from tasker_core.client import HealthResponse as ClientHealthResponse
+    from tasker_core.client import PaginationInfo as ClientPaginationInfo
+    from tasker_core.client import StepAuditResponse as ClientStepAuditResponse
+    from tasker_core.client import StepResponse as ClientStepResponse
+    from tasker_core.client import TaskerClient
+    from tasker_core.client import TaskListResponse as ClientTaskListResponse
+    from tasker_core.client import TaskResponse as ClientTaskResponse
+    from tasker_core.worker import Worker
 
 __all__ = [
     "ApiHandler",
@@ -272,3 +277,37 @@ __all__ = [
 def version() -> str:
     """Return the version of the package, equal to ``__version__``."""
     return get_version()
+
+
+# What few programs use is imported when it is asked for; the module and the
+# name it has there.
+_LATER = {
+    "Batchable": ("batch_processing", "Batchable"),
+    "BatchAggregationScenario": ("batch_processing", "BatchAggregationScenario"),
+    "BatchWorkerConfig": ("batch_processing", "BatchWorkerConfig"),
+    "ClientHealthResponse": ("client", "HealthResponse"),
+    "ClientPaginationInfo": ("client", "PaginationInfo"),
+    "ClientStepAuditResponse": ("client", "StepAuditResponse"),
+    "ClientStepResponse": ("client", "StepResponse"),
+    "ClientTaskListResponse": ("client", "TaskListResponse"),
+    "ClientTaskResponse": ("client", "TaskResponse"),
+    "TaskerClient": ("client", "TaskerClient"),
+    "Worker": ("worker", "Worker"),
+}
+_LATER_MODULES = frozenset(module for module, _ in _LATER.values())
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        if name in _LATER_MODULES:
+            return import_module(f"tasker_core.{name}")
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module, attribute = _LATER[name]
+        value = getattr(import_module(f"tasker_core.{module}"), attribute)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER, *_LATER_MODULES})

@@ -22,23 +22,30 @@ _subscribers: list[BaseSubscriber] = []
 def publish(request: bytes) -> bytes:
     """Lets the publishers of a step shape its events.
 
-    Request: ``{"task_sequence_step": …, "execution_result": …}``. Answer: a
-    list of events as :func:`publish_step_events` delivers them. An event that
-    does not fit its schema is refused by the host and left out.
+    Request: ``{"task_sequence_step": …, "execution_result": …}``. Answer:
+    ``{"events": […], "refused": n}`` with the events as
+    :func:`publish_step_events` delivers them, and how many the host refused
+    because they do not fit their schema.
     """
     step = from_json(request)
     events: list[dict[str, Any]] = []
+    refused = 0
 
     def deliver(event: dict[str, Any]) -> None:
+        nonlocal refused
         declared = step["task_sequence_step"]["step_definition"]["publishes_events"]
         schema = declared[event["declaration"]].get("schema")
-        _taskerpy.call(
-            "check_domain_event", to_json({"schema": schema, "payload": event["payload"]})
-        )
+        try:
+            _taskerpy.call(
+                "check_domain_event", to_json({"schema": schema, "payload": event["payload"]})
+            )
+        except ValueError:
+            refused += 1
+            raise
         events.append(event)
 
     publish_step_events(step["task_sequence_step"], step["execution_result"], deliver)
-    return to_json(events)
+    return to_json({"events": events, "refused": refused})
 
 
 def subscribe(_: bytes) -> bytes:

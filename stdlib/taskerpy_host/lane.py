@@ -59,8 +59,6 @@ def start(worker_id: bytes) -> None:
     global _worker_id, _plain_metadata_tail
     _worker_id = worker_id.decode()
     _plain_metadata_tail = _plain_tail(_worker_id)
-    for model in (StepContext, StepHandlerResult):
-        model.model_rebuild()
     HandlerRegistry.instance(skip_bootstrap=True)
 
 

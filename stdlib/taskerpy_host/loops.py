@@ -13,7 +13,6 @@ from typing import Any
 
 from tasker_core._execution import awaited, has_running_loop, in_other_thread
 
-
 # A loop that waits runs no Python, so that a handler's timeout could not reach
 # it: it wakes up so often, in seconds.
 _TICK = 0.1

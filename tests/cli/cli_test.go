@@ -39,6 +39,8 @@ func TestScripts(t *testing.T) {
 			// Compiled once for all scripts, as for a user.
 			env.Setenv("TASKERPY_CACHE_DIR", filepath.Join(cache, "taskerpy"))
 			env.Setenv("NO_COLOR", "1")
+			// The default port may be taken, by another script or another program.
+			env.Setenv("TASKER_LISTEN", "127.0.0.1:0")
 			env.Values[processesKey{}] = newProcesses(env)
 			return nil
 		},

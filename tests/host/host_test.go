@@ -139,6 +139,71 @@ return {"exit": os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}
 	require.EqualValues(t, "0", got["exit"])
 }
 
+func TestAForkedChildCanWriteToAStreamThatAThreadWasWritingTo(t *testing.T) {
+	got := inHandler(t, `
+import os, sys, threading
+kept = sys.stdout
+---
+leave = threading.Event()
+
+def talk():
+    while not leave.is_set():
+        kept.write("talking")
+        kept.write("\n")
+
+talking = threading.Thread(target=talk)
+talking.start()
+exits = []
+for _ in range(20):
+    child = os.fork()
+    if child == 0:
+        try:
+            devnull = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(devnull, 2)
+            print("from the child", file=kept, flush=True)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    exits.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+leave.set()
+talking.join()
+return {"failed": sum(exits)}
+`)
+	require.EqualValues(t, "0", got["failed"])
+	for _, l := range embedtest.Output() {
+		require.Equal(t, "talking", l.Text)
+	}
+}
+
+func TestCoroutinesOfALaneShareALoop(t *testing.T) {
+	handlers := embedtest.Load(t, `
+import asyncio
+from tasker_core.step_handler import step_handler
+
+@step_handler("which_loop")
+async def which_loop():
+    return {"loop": id(asyncio.get_running_loop())}
+`)
+	first := handlers.Run(t, "which_loop", embedtest.Input{})
+	require.Equal(t, first.Value, handlers.Run(t, "which_loop", embedtest.Input{}).Value)
+}
+
+func TestContextVariablesEndWithTheirStep(t *testing.T) {
+	handlers := embedtest.Load(t, `
+from contextvars import ContextVar
+from tasker_core.step_handler import step_handler
+
+seen = ContextVar("seen", default=0)
+
+@step_handler("count_seen")
+def count_seen():
+    seen.set(seen.get() + 1)
+    return {"n": seen.get()}
+`)
+	handlers.Run(t, "count_seen", embedtest.Input{})
+	require.EqualValues(t, "1", handlers.Run(t, "count_seen", embedtest.Input{}).Value["n"])
+}
+
 func TestNumpy(t *testing.T) {
 	got := inHandler(t, `
 import numpy
@@ -353,6 +418,35 @@ return {}
 	require.Equal(t, "half a line", lines[0].Text)
 	require.Equal(t, "subject", lines[0].Step)
 	require.NotEmpty(t, lines[0].Task)
+}
+
+func TestBytesWrittenToTheBufferAreLines(t *testing.T) {
+	embedtest.Output()
+	inHandler(t, `
+import sys
+---
+data = "grün\n".encode()
+sys.stdout.buffer.write(data[:3])
+sys.stdout.buffer.write(data[3:])
+return {}
+`)
+	lines := embedtest.Output()
+	require.Len(t, lines, 1)
+	require.Equal(t, "grün", lines[0].Text)
+}
+
+func TestLinesOfThePackagesLogCarryTheirStep(t *testing.T) {
+	embedtest.Output()
+	inHandler(t, `
+from tasker_core import log_warn
+---
+log_warn("low stock", {"sku": 7})
+return {}
+`)
+	lines := embedtest.Output()
+	require.Len(t, lines, 1)
+	require.Equal(t, "low stock sku=7", lines[0].Message)
+	require.Equal(t, "subject", lines[0].Step)
 }
 
 func TestLogRecordsCarryTheirStep(t *testing.T) {

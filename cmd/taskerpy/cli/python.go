@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tasker-systems/taskerpy/config"
+	"github.com/tasker-systems/taskerpy/domainevent"
 	"github.com/tasker-systems/taskerpy/engine"
 	"github.com/tasker-systems/taskerpy/server"
 	"github.com/tasker-systems/taskerpy/worker"
@@ -63,10 +64,15 @@ func (a *app) python(args []string) error {
 	if err != nil {
 		return err
 	}
+	if c.WorkerID == "" {
+		c.WorkerID = worker.DefaultID()
+	}
 	l := a.newLogging(c, false)
 	program := worker.NewProgram(worker.ProgramConfig{
 		Config: workerConfig(c, l), Stderr: a.err,
-		Serve: func(e *engine.Engine) (string, func(context.Context) error, error) { return serveProgram(c, l, e) },
+		Serve: func(e *engine.Engine, events func() domainevent.Stats) (string, func(context.Context) error, error) {
+			return serveProgram(c, l, e, events)
+		},
 	})
 	code, err := program.Run(context.Background(), rest)
 	if err != nil {
@@ -79,10 +85,10 @@ func (a *app) python(args []string) error {
 }
 
 // serveProgram serves the REST API of a worker that a program started.
-func serveProgram(c *config.Config, l *logging, e *engine.Engine) (url string, stop func(context.Context) error, err error) {
+func serveProgram(c *config.Config, l *logging, e *engine.Engine, events func() domainevent.Stats) (url string, stop func(context.Context) error, err error) {
 	s := server.New(server.Options{
-		Engine: e, Config: func() any { return c.Entries() }, Version: version, Environment: c.Environment,
-		WorkerID: c.WorkerID, AllowedHosts: c.AllowedHosts, Log: l.log,
+		Engine: e, Events: eventStats(events), Config: func() any { return c.Entries() }, Version: version,
+		Environment: c.Environment, WorkerID: c.WorkerID, AllowedHosts: c.AllowedHosts, Log: l.log,
 	})
 	if err := s.Start(context.Background(), c.Listen); err != nil {
 		return "", nil, err

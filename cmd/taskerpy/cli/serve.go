@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tasker-systems/taskerpy/config"
+	"github.com/tasker-systems/taskerpy/domainevent"
 	"github.com/tasker-systems/taskerpy/server"
 	"github.com/tasker-systems/taskerpy/server/metrics"
 	"github.com/tasker-systems/taskerpy/worker"
@@ -40,7 +41,7 @@ func (a *app) serve(c *config.Config) error {
 		return err
 	}
 	s := server.New(server.Options{
-		Engine: w.Engine(), Dispatch: w.Dispatcher().Stats, Lanes: w.DebugState,
+		Engine: w.Engine(), Dispatch: w.Dispatcher().Stats, Lanes: w.DebugState, Events: eventStats(w.DomainEvents),
 		Config:  func() any { return c.Entries() },
 		Metrics: m.Handler(l.log), Version: version, Environment: c.Environment, WorkerID: c.WorkerID,
 		AllowedHosts: c.AllowedHosts, Log: l.log,
@@ -66,6 +67,18 @@ func (a *app) serve(c *config.Config) error {
 		l.log.Info("stopped")
 	}
 	return drained
+}
+
+// eventStats puts the numbers of domain events into the server's words.
+func eventStats(events func() domainevent.Stats) func() server.EventStats {
+	return func() server.EventStats {
+		s := events()
+		return server.EventStats{
+			Routed: s.Routed, Durable: s.Durable, Fast: s.Fast, Broadcast: s.Broadcast,
+			FastErrors: s.FastErrors, RoutingErrors: s.RoutingErrors,
+			Subscribers: s.Subscribers, Lost: s.Lost,
+		}
+	}
 }
 
 // announce says what is running, and what is not going to.

@@ -2,7 +2,9 @@
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
+
+from tasker_core.types._model import Model
 
 if TYPE_CHECKING:
     from tasker_core.types import StepContext
@@ -12,7 +14,7 @@ __all__ = ["EventDeclaration", "PublishContext", "StepEventContext", "StepResult
 _DEFAULT_NAMESPACE = "default"
 
 
-class EventDeclaration(BaseModel):
+class EventDeclaration(Model):
     """An event that a template says a step publishes.
 
     >>> declared = EventDeclaration(name="order.validated", schema={"type": "object"})
@@ -42,7 +44,7 @@ class EventDeclaration(BaseModel):
         return self.schema_
 
 
-class StepResult(BaseModel):
+class StepResult(Model):
     """How a step ended, as publishers see it.
 
     >>> StepResult(success=True, result={"total": 3}).result
@@ -54,7 +56,7 @@ class StepResult(BaseModel):
     metadata: dict[str, Any] | None = None
 
 
-class StepEventContext(BaseModel):
+class StepEventContext(Model):
     """The step that an event tells of.
 
     >>> ctx = StepEventContext(
@@ -99,7 +101,7 @@ class StepEventContext(BaseModel):
         )
 
 
-class PublishContext(BaseModel):
+class PublishContext(Model):
     """All there is to know when one event is published.
 
     >>> PublishContext(event_name="a.b", step_result=StepResult(success=True)).event_name

@@ -1,5 +1,7 @@
 """The models that the package works with."""
 
+from typing import TYPE_CHECKING, Any
+
 from tasker_core.types._batch import (
     BatchAggregationResult,
     BatchAnalyzerOutcome,
@@ -16,15 +18,6 @@ from tasker_core.types._batch import (
     aggregate_batch_results,
     create_batches,
     no_batches,
-)
-from tasker_core.types._client import (
-    ClientHealthResponse,
-    ClientPaginationInfo,
-    ClientStepAuditResponse,
-    ClientStepReadiness,
-    ClientStepResponse,
-    ClientTaskListResponse,
-    ClientTaskResponse,
 )
 from tasker_core.types._context import StepContext
 from tasker_core.types._dispatch import (
@@ -58,6 +51,17 @@ from tasker_core.types._observability import (
     WorkerMetrics,
 )
 from tasker_core.types._result import StepHandlerResult
+
+if TYPE_CHECKING:
+    from tasker_core.types._client import (
+        ClientHealthResponse,
+        ClientPaginationInfo,
+        ClientStepAuditResponse,
+        ClientStepReadiness,
+        ClientStepResponse,
+        ClientTaskListResponse,
+        ClientTaskResponse,
+    )
 
 __all__ = [
     "BatchAggregationResult",
@@ -107,3 +111,19 @@ __all__ = [
     "create_batches",
     "no_batches",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        # Answers of the orchestration API: few programs use these models.
+        if not name.startswith("Client") or name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from tasker_core.types import _client
+
+        value = getattr(_client, name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, ConfigDict, Field
 
 from tasker_core.types._enums import ErrorType
 from tasker_core.types._model import Model
@@ -20,6 +20,8 @@ class StepHandlerResult(Model):
 
     ``success`` is a way to make a result; ask ``is_success`` of one.
     """
+
+    model_config = ConfigDict(defer_build=False)
 
     is_success: bool = Field(
         validation_alias=AliasChoices("success", "is_success"),

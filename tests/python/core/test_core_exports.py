@@ -1,5 +1,6 @@
 """The root of the package: what it exports, and what it costs (python-api-core §1)."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -87,9 +88,37 @@ def test_every_exported_name_is_an_attribute() -> None:
     assert [name for name in tasker_core.__all__ if not hasattr(tasker_core, name)] == []
 
 
+def test_every_exported_name_is_listed() -> None:
+    assert set(tasker_core.__all__) <= set(dir(tasker_core))
+    assert set(tasker_core.types.__all__) <= set(dir(tasker_core.types))
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    for module in (tasker_core, tasker_core.types):
+        with pytest.raises(AttributeError, match="has no attribute 'NoSuchName'"):
+            _ = module.NoSuchName
+
+
+def test_what_is_imported_later_is_there_when_asked_for(tmp_path: Path) -> None:
+    code = """
+import sys, tasker_core, pickle
+from unittest import mock
+assert "tasker_core.client" not in sys.modules
+with mock.patch("tasker_core.TaskerClient", "patched"):
+    assert tasker_core.TaskerClient == "patched"
+assert tasker_core.TaskerClient is tasker_core.client.TaskerClient
+assert tasker_core.worker.Worker is tasker_core.Worker
+from tasker_core import *
+assert Batchable is tasker_core.batch_processing.Batchable
+from tasker_core.types import ClientTaskResponse
+"""
+    done = run_python(code, tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("module", EXPORTS)
 def test_the_root_exports_the_very_objects_of_its_modules(module: str) -> None:
-    defined = sys.modules[module]
+    defined = importlib.import_module(module)
     for name in names(EXPORTS[module]):
         assert getattr(tasker_core, name) is getattr(defined, name), name
 
@@ -97,7 +126,7 @@ def test_the_root_exports_the_very_objects_of_its_modules(module: str) -> None:
 @pytest.mark.parametrize("name", RENAMED)
 def test_renamed_exports_are_what_they_stand_for(name: str) -> None:
     module, original = RENAMED[name]
-    assert getattr(tasker_core, name) is getattr(sys.modules[module], original)
+    assert getattr(tasker_core, name) is getattr(importlib.import_module(module), original)
 
 
 def test_native_functions_are_exported_unchanged() -> None:

@@ -51,28 +51,26 @@ def test_it_is_a_module_with_settable_attributes() -> None:
         assert native.get_version() == "patched"
 
 
-def stub_signatures() -> dict[str, list[tuple[str, str | None]]]:
-    """Return the parameters that the type stub declares, with their defaults."""
-    stub = Path(tasker_core.__file__).parent / "_tasker_core.pyi"
-    signatures = {}
-    for node in ast.parse(stub.read_text()).body:
-        if isinstance(node, ast.FunctionDef):
-            names = [argument.arg for argument in node.args.args]
-            defaults = [ast.unparse(default) for default in node.args.defaults]
-            filled = [None] * (len(names) - len(defaults)) + defaults
-            signatures[node.name] = list(zip(names, filled, strict=True))
-    return signatures
+def signatures(file: str) -> dict[str, str]:
+    """Return the signatures of the public functions of a source file."""
+    text = (Path(tasker_core.__file__).parent / file).read_text(encoding="utf-8")
+    return {
+        node.name: f"({ast.unparse(node.args)}) -> {ast.unparse(node.returns)}"
+        for node in ast.parse(text.replace("_Any", "Any")).body
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and node.returns
+    }
 
 
 def test_the_type_stub_declares_the_real_signatures() -> None:
-    real = {
-        name: [
-            (p.name, None if p.default is p.empty else repr(p.default))
-            for p in inspect.signature(getattr(native, name)).parameters.values()
-        ]
-        for name in FUNCTIONS
-    }
-    assert stub_signatures() == real
+    declared = signatures("_tasker_core.pyi")
+    assert declared == signatures("_tasker_core.py")
+    assert set(declared) == set(FUNCTIONS)
+
+
+def test_the_functions_are_those_of_the_source() -> None:
+    for name in FUNCTIONS:
+        assert inspect.isfunction(getattr(native, name))
+        assert getattr(native, name).__module__ == "tasker_core._tasker_core"
 
 
 def test_the_package_is_marked_as_typed() -> None:

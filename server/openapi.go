@@ -1,0 +1,145 @@
+package server
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/tasker-systems/taskerpy/server/auth"
+)
+
+// operation is what the OpenAPI document tells of a route beyond its method,
+// path and permission.
+type operation struct {
+	id, summary, tag string
+	query            []parameter
+	body             schema // of the request; nil for none
+	// answer is a value of the type that is answered with, or a schema.
+	answer any
+	// media is what the answer is when it is not JSON.
+	media string
+	// refusals are the statuses of errors beside those that any route has.
+	refusals []int
+}
+
+// parameter is one of a query.
+type parameter struct {
+	name, about string
+	schema      schema
+}
+
+// openAPI is GET /api-docs/openapi.json.
+func (s *Server) openAPI(*http.Request) (any, error) {
+	d := newDocument()
+	for _, r := range s.routes() {
+		d.add(r, s.o.Auth != nil)
+	}
+	doc := schema{
+		"openapi": "3.1.0",
+		"info": schema{
+			"title": "taskerpy", "version": s.o.Version,
+			"description": "The task API of a Tasker deployment, on the embedded engine of taskerpy.",
+		},
+		"paths":      d.paths,
+		"components": schema{"schemas": d.schemas.all},
+	}
+	if s.o.Auth != nil {
+		doc["components"].(schema)["securitySchemes"] = securitySchemes(s.o.Auth.Options())
+	}
+	return doc, nil
+}
+
+// securitySchemes are the ways to tell who asks.
+func securitySchemes(o auth.Options) schema {
+	all := schema{}
+	if o.Tokens != nil {
+		all["token"] = schema{"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+	}
+	if len(o.APIKeys) > 0 {
+		all["apiKey"] = schema{"type": "apiKey", "in": "header", "name": o.APIKeyHeader}
+	}
+	return all
+}
+
+// document is an OpenAPI document in the making.
+type document struct {
+	paths   map[string]schema
+	schemas *schemas
+}
+
+func newDocument() *document {
+	return &document{paths: map[string]schema{}, schemas: newSchemas()}
+}
+
+// add describes a route.
+func (d *document) add(r route, secured bool) {
+	o := schema{"operationId": r.about.id, "summary": r.about.summary, "tags": []string{r.about.tag}}
+	if parameters := d.parameters(r); len(parameters) > 0 {
+		o["parameters"] = parameters
+	}
+	if r.about.body != nil {
+		o["requestBody"] = schema{"required": true, "content": schema{"application/json": schema{"schema": r.about.body}}}
+	}
+	o["responses"] = d.responses(r, secured)
+	if secured && r.permission != "" {
+		o["description"] = fmt.Sprintf("Needs the permission %s.", r.permission)
+		o["security"] = []schema{{"token": []string{}}, {"apiKey": []string{}}}
+	}
+	if d.paths[r.path] == nil {
+		d.paths[r.path] = schema{}
+	}
+	d.paths[r.path][strings.ToLower(r.method)] = o
+}
+
+// parameters are those of the path, which are all that is between braces, and
+// of the query.
+func (d *document) parameters(r route) []schema {
+	var all []schema
+	for part := range strings.SplitSeq(r.path, "/") {
+		name, ok := strings.CutPrefix(part, "{")
+		if !ok {
+			continue
+		}
+		name = strings.TrimSuffix(name, "}")
+		s := schema{"type": "string", "minLength": 1}
+		if slices.Contains([]string{"task", "step", "entry"}, name) {
+			s = schema{"type": "string", "format": "uuid"}
+		}
+		all = append(all, schema{"name": name, "in": "path", "required": true, "schema": s})
+	}
+	for _, q := range r.about.query {
+		all = append(all, schema{"name": q.name, "in": "query", "required": false, "description": q.about, "schema": q.schema})
+	}
+	return all
+}
+
+// responses are the answer and all refusals.
+func (d *document) responses(r route, secured bool) schema {
+	ok := schema{"description": "OK"}
+	switch {
+	case r.about.media != "":
+		ok["content"] = schema{r.about.media: schema{"schema": schema{"type": "string"}}}
+	default:
+		ok["content"] = schema{"application/json": schema{"schema": d.schemas.of(r.about.answer)}}
+	}
+	all := schema{"200": ok}
+	refusals := append([]int{http.StatusForbidden, http.StatusRequestTimeout, http.StatusInternalServerError, http.StatusServiceUnavailable}, r.about.refusals...)
+	if strings.Contains(r.path, "{") || len(r.about.query) > 0 {
+		refusals = append(refusals, http.StatusBadRequest)
+	}
+	if r.about.body != nil {
+		refusals = append(refusals, http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity)
+	}
+	if secured && r.permission != "" {
+		refusals = append(refusals, http.StatusUnauthorized)
+	}
+	for _, status := range refusals {
+		all[strconv.Itoa(status)] = schema{
+			"description": http.StatusText(status),
+			"content":     schema{"application/json": schema{"schema": d.schemas.of(errorAnswer{})}},
+		}
+	}
+	return all
+}

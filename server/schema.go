@@ -1,0 +1,105 @@
+package server
+
+import (
+	"encoding/json"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/gofrs/uuid/v5"
+
+	"github.com/tasker-systems/taskerpy/engine"
+	"github.com/tasker-systems/taskerpy/template"
+)
+
+// schema is a JSON Schema, or another object of an OpenAPI document.
+type schema = map[string]any
+
+// schemas makes JSON Schemas of Go types. Structs become schemas of their own,
+// by name.
+type schemas struct {
+	all  schema
+	made map[reflect.Type]string
+}
+
+func newSchemas() *schemas { return &schemas{all: schema{}, made: map[reflect.Type]string{}} }
+
+// of is the schema of a value's type, or the value itself if it is a schema.
+func (s *schemas) of(value any) schema {
+	if given, ok := value.(schema); ok {
+		return given
+	}
+	return s.ofType(reflect.TypeOf(value))
+}
+
+// naivePattern is how engine.NaiveTime is written.
+const naivePattern = `^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?$`
+
+func (s *schemas) ofType(t reflect.Type) schema {
+	switch t {
+	case reflect.TypeFor[time.Time]():
+		return schema{"type": "string", "format": "date-time"}
+	case reflect.TypeFor[engine.NaiveTime]():
+		return schema{"type": "string", "pattern": naivePattern}
+	case reflect.TypeFor[uuid.UUID]():
+		return schema{"type": "string", "format": "uuid"}
+	case reflect.TypeFor[json.RawMessage]():
+		return schema{}
+	case reflect.TypeFor[template.Template]():
+		return schema{"type": "object"}
+	case reflect.TypeFor[engine.DLQReason]():
+		return schema{"type": "string", "enum": []string{"StalenessTimeout", "MaxRetriesExceeded", "DependencyCycleDetected", "WorkerUnavailable", "ManualDlq"}}
+	case reflect.TypeFor[engine.DLQStatus]():
+		return schema{"type": "string", "enum": []string{"Pending", "ManuallyResolved", "PermanentlyFailed", "Cancelled"}}
+	}
+	switch t.Kind() {
+	case reflect.Pointer:
+		return schema{"anyOf": []schema{s.ofType(t.Elem()), {"type": "null"}}}
+	case reflect.Slice:
+		return schema{"type": "array", "items": s.ofType(t.Elem())}
+	case reflect.Map:
+		return schema{"type": "object", "additionalProperties": s.ofType(t.Elem())}
+	case reflect.Struct:
+		return s.ofStruct(t)
+	case reflect.String:
+		return schema{"type": "string"}
+	case reflect.Bool:
+		return schema{"type": "boolean"}
+	case reflect.Float64:
+		return schema{"type": "number"}
+	case reflect.Interface:
+		return schema{}
+	default: // an integer
+		return schema{"type": "integer"}
+	}
+}
+
+// ofStruct puts the struct's schema with the others and refers to it.
+func (s *schemas) ofStruct(t reflect.Type) schema {
+	name, ok := s.made[t]
+	if !ok {
+		name = strings.ToUpper(t.Name()[:1]) + t.Name()[1:]
+		s.made[t] = name
+		properties, required := schema{}, []string{}
+		s.fields(t, properties, &required)
+		s.all[name] = schema{"type": "object", "properties": properties, "required": required}
+	}
+	return schema{"$ref": "#/components/schemas/" + name}
+}
+
+func (s *schemas) fields(t reflect.Type, properties schema, required *[]string) {
+	for f := range t.Fields() {
+		tag, named := f.Tag.Lookup("json")
+		name, options, _ := strings.Cut(tag, ",")
+		switch {
+		case name == "-":
+		case f.Anonymous && !named:
+			s.fields(f.Type, properties, required)
+		default:
+			properties[name] = s.ofType(f.Type)
+			if options != "omitempty" {
+				*required = append(*required, name)
+			}
+		}
+	}
+}
