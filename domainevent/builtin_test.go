@@ -35,7 +35,7 @@ steps:
 
 func TestAnEventThatDoesNotFitItsSchemaIsLeftOutAndCounted(t *testing.T) {
 	e := open(t, "", orders)
-	p := start(t, e, newPython())
+	p := start(t, e, newPython(t))
 	succeed(e, submit(t, e), `{"amount":"much"}`)
 	succeed(e, submit(t, e), `{"amount":5}`)
 	drain(t, p)
@@ -46,7 +46,7 @@ func TestAnEventThatDoesNotFitItsSchemaIsLeftOutAndCounted(t *testing.T) {
 
 func TestAnEventOfAFailureTellsTheErrorWhenThereIsNoResult(t *testing.T) {
 	e := open(t, "", orders)
-	p := start(t, e, newPython())
+	p := start(t, e, newPython(t))
 	fail(e, submit(t, e), false)
 	drain(t, p)
 	events := polled(t, p)
@@ -57,7 +57,7 @@ func TestAnEventOfAFailureTellsTheErrorWhenThereIsNoResult(t *testing.T) {
 
 func TestAResultWithoutValueIsPublishedAsAnEmptyObject(t *testing.T) {
 	e := open(t, "", declaring("a.b success fast"))
-	p := start(t, e, newPython())
+	p := start(t, e, newPython(t))
 	succeed(e, submit(t, e), `null`)
 	drain(t, p)
 	require.JSONEq(t, `{}`, string(polled(t, p)[0].Payload.Value))
@@ -66,7 +66,7 @@ func TestAResultWithoutValueIsPublishedAsAnEmptyObject(t *testing.T) {
 func TestAPublisherThatIsNotKnownIsMentionedOnce(t *testing.T) {
 	e := open(t, "", orders)
 	var log bytes.Buffer
-	py := newPython()
+	py := newPython(t)
 	py.BuiltIn = domainevent.NewBuiltIn(slog.New(slog.NewTextHandler(&log, nil)))
 	p := start(t, e, py)
 	for range 3 {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gofrs/uuid/v5"
 	"github.com/stretchr/testify/require"
@@ -27,6 +28,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // otherwise, and hands what its subscribers are given to the test.
 type python struct {
 	*domainevent.BuiltIn
+	t           *testing.T
 	subscribers []string
 	publish     func(step, result json.RawMessage) (handlers.Shaped, error) // nil: as declared
 	handle      func(subscriber string, event json.RawMessage) error        // nil: takes everything
@@ -36,9 +38,9 @@ type python struct {
 	news    chan struct{}      // has room for one: something was handled
 }
 
-func newPython(subscribers ...string) *python {
+func newPython(t *testing.T, subscribers ...string) *python {
 	return &python{
-		BuiltIn: domainevent.NewBuiltIn(slog.New(slog.DiscardHandler)), subscribers: subscribers,
+		BuiltIn: domainevent.NewBuiltIn(slog.New(slog.DiscardHandler)), t: t, subscribers: subscribers,
 		handled: map[string][]event{}, news: make(chan struct{}, 1),
 	}
 }
@@ -81,11 +83,18 @@ func (p *python) got(subscriber string) []event {
 
 // await waits until a subscriber has handled n events.
 func (p *python) await(subscriber string, n int) []event {
+	p.t.Helper()
+	patience := time.After(time.Minute)
 	for {
-		if all := p.got(subscriber); len(all) >= n {
+		all := p.got(subscriber)
+		if len(all) >= n {
 			return all
 		}
-		<-p.news
+		select {
+		case <-p.news:
+		case <-patience:
+			p.t.Fatalf("%s has handled %d events, not %d", subscriber, len(all), n)
+		}
 	}
 }
 

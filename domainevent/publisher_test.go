@@ -25,7 +25,7 @@ func TestEventsArePublishedOnTheirConditions(t *testing.T) {
 	yaml := declaring("on.success success fast", "on.failure failure fast", "on.retryable retryable_failure fast",
 		"on.permanent permanent_failure fast", "on.always always fast")
 	e := open(t, "", yaml)
-	p := start(t, e, newPython())
+	p := start(t, e, newPython(t))
 	s := submit(t, e)
 	fail(e, s, true)
 	succeed(e, claim(t, e), `{}`)
@@ -40,7 +40,7 @@ func TestEventsArePublishedOnTheirConditions(t *testing.T) {
 
 func TestADurableEventGoesToSubscribersAndNotToTheBus(t *testing.T) {
 	e := open(t, "", declaring("a.b success durable"))
-	py := newPython("mailer", "ledger")
+	py := newPython(t, "mailer", "ledger")
 	p := start(t, e, py)
 	pay(t, e)
 	require.Equal(t, []string{"a.b"}, names(py.await("mailer", 1)))
@@ -51,7 +51,7 @@ func TestADurableEventGoesToSubscribersAndNotToTheBus(t *testing.T) {
 func TestAFastEventGoesToSubscribersAndTheBusAndIsNotKept(t *testing.T) {
 	e := open(t, "", declaring("a.b success fast"))
 	require.NoError(t, e.Subscribe(t.Context(), "other"))
-	py := newPython("mailer")
+	py := newPython(t, "mailer")
 	p := start(t, e, py)
 	pay(t, e)
 	handled := py.await("mailer", 1)
@@ -64,7 +64,7 @@ func TestAFastEventGoesToSubscribersAndTheBusAndIsNotKept(t *testing.T) {
 
 func TestABroadcastEventGoesBothWaysAndIsHandledOnce(t *testing.T) {
 	e := open(t, "", declaring("a.b success broadcast"))
-	py := newPython("mailer")
+	py := newPython(t, "mailer")
 	p := start(t, e, py)
 	pay(t, e)
 	drain(t, p)
@@ -79,7 +79,7 @@ func TestABroadcastEventGoesBothWaysAndIsHandledOnce(t *testing.T) {
 
 func TestDurableEventsAreHandledOnceAndInOrderAcrossRestarts(t *testing.T) {
 	path := file(t)
-	py := newPython("mailer")
+	py := newPython(t, "mailer")
 	for range 3 {
 		e := open(t, path, declaring("a.b success durable", "c.d success durable"))
 		p := start(t, e, py)
@@ -109,14 +109,14 @@ func TestEventsWhoseHandlingWasNotNotedAreHandledAgain(t *testing.T) {
 	yaml := declaring("a.b success durable")
 	first := open(t, path, yaml)
 	require.NoError(t, first.Subscribe(t.Context(), "mailer"))
-	py := newPython("mailer")
+	py := newPython(t, "mailer")
 	p := start(t, stopping{first}, py)
 	pay(t, first)
 	before := py.await("mailer", 1)
 	drain(t, p)
 	require.NoError(t, first.Close(t.Context()))
 
-	again := newPython("mailer")
+	again := newPython(t, "mailer")
 	second := open(t, path, yaml)
 	p = start(t, second, again)
 	require.Equal(t, before, again.await("mailer", 1))
@@ -124,7 +124,7 @@ func TestEventsWhoseHandlingWasNotNotedAreHandledAgain(t *testing.T) {
 	require.NoError(t, second.Close(t.Context()))
 
 	third := open(t, path, yaml)
-	quiet := newPython("mailer")
+	quiet := newPython(t, "mailer")
 	drain(t, start(t, third, quiet))
 	require.Empty(t, quiet.got("mailer"))
 }
@@ -133,7 +133,7 @@ func TestEventsOfAttemptsThatWereNotPublishedComeAfterARestartWithTheSameIDs(t *
 	path := file(t)
 	yaml := declaring("a.b always durable", "c.d always fast")
 	first := open(t, path, yaml)
-	lost := newPython("mailer")
+	lost := newPython(t, "mailer")
 	shaped := make(chan []uuid.UUID, 1)
 	crashing := crashing{first, shaped}
 	p := start(t, crashing, lost)
@@ -143,7 +143,7 @@ func TestEventsOfAttemptsThatWereNotPublishedComeAfterARestartWithTheSameIDs(t *
 	drain(t, p)
 
 	second := open(t, path, yaml)
-	py := newPython("mailer")
+	py := newPython(t, "mailer")
 	p = start(t, second, py)
 	drain(t, p)
 	require.Len(t, py.got("mailer"), 2)
@@ -165,7 +165,7 @@ func (c crashing) Published(_ context.Context, p engine.Publication, _ []engine.
 
 func TestEveryAttemptAndDeclarationHasAnEventIDOfItsOwn(t *testing.T) {
 	e := open(t, "", declaring("a.b always fast", "c.d always fast"))
-	p := start(t, e, newPython())
+	p := start(t, e, newPython(t))
 	fail(e, submit(t, e), true)
 	succeed(e, claim(t, e), `{}`)
 	drain(t, p)
@@ -178,7 +178,7 @@ func TestEveryAttemptAndDeclarationHasAnEventIDOfItsOwn(t *testing.T) {
 
 func TestTheEnvelopeIsAsTheSpecificationShowsIt(t *testing.T) {
 	e := open(t, "", declaring("order.paid success fast"))
-	p := start(t, e, newPython())
+	p := start(t, e, newPython(t))
 	s := submit(t, e)
 	e.Complete(s, dispatch.Result{Outcome: dispatch.Success, JSON: fmt.Appendf(nil,
 		`{"step_uuid":%q,"success":true,"status":"completed","result":{"total":12,"n":123456789012345678901}}`, s.StepUUID)})
@@ -212,7 +212,7 @@ func TestTheEnvelopeIsAsTheSpecificationShowsIt(t *testing.T) {
 
 func TestAPublishersMetadataIsKeptBesideTheEnvelopes(t *testing.T) {
 	e := open(t, "", declaring("a.b success fast"))
-	py := newPython()
+	py := newPython(t)
 	py.publish = func(_, _ json.RawMessage) (handlers.Shaped, error) {
 		return handlers.Shaped{Events: []handlers.ShapedEvent{{
 			Name: "a.b", Delivery: "fast", Payload: json.RawMessage(`{"amount":5}`),
@@ -230,7 +230,7 @@ func TestAPublishersMetadataIsKeptBesideTheEnvelopes(t *testing.T) {
 
 func TestDrainDeliversWhatWasPublishedLast(t *testing.T) {
 	e := open(t, "", declaring("kept success durable", "quick success fast"))
-	py := newPython("mailer")
+	py := newPython(t, "mailer")
 	p := start(t, e, py)
 	const tasks = 50
 	for range tasks {
@@ -243,7 +243,7 @@ func TestDrainDeliversWhatWasPublishedLast(t *testing.T) {
 
 func TestDrainGivesUpWhenItsTimeIsOver(t *testing.T) {
 	e := open(t, "", declaring("a.b success durable"))
-	py := newPython("mailer")
+	py := newPython(t, "mailer")
 	entered, leave := make(chan struct{}), make(chan struct{})
 	py.handle = func(string, json.RawMessage) error { close(entered); <-leave; return nil }
 	p := domainevent.New(domainevent.Options{Engine: e, Python: py})
@@ -259,7 +259,7 @@ func TestDrainGivesUpWhenItsTimeIsOver(t *testing.T) {
 
 func TestDrainingWhatNeverStartedOrTwiceIsFine(t *testing.T) {
 	e := open(t, "", declaring("a.b success durable"))
-	p := domainevent.New(domainevent.Options{Engine: e, Python: newPython()})
+	p := domainevent.New(domainevent.Options{Engine: e, Python: newPython(t)})
 	drain(t, p)
 	require.NoError(t, p.Start(t.Context()))
 	drain(t, p)
@@ -268,7 +268,7 @@ func TestDrainingWhatNeverStartedOrTwiceIsFine(t *testing.T) {
 
 func TestASubscriberThatCannotBeStartedEndsTheStart(t *testing.T) {
 	e := open(t, "", declaring("a.b success durable"))
-	py := refusing{newPython()}
+	py := refusing{newPython(t)}
 	require.EqualError(t, domainevent.New(domainevent.Options{Engine: e, Python: py}).Start(t.Context()), "subscriber Mailer cannot be started")
 }
 
@@ -280,7 +280,7 @@ func (refusing) Subscribe() ([]string, error) {
 
 func TestAPublisherThatFailsCostsOnlyItsOwnAttemptsEvents(t *testing.T) {
 	e := open(t, "", declaring("a.b success durable"))
-	py := newPython("mailer")
+	py := newPython(t, "mailer")
 	var calls atomic.Int32
 	py.publish = func(step, result json.RawMessage) (handlers.Shaped, error) {
 		if calls.Add(1) == 1 {
@@ -299,7 +299,7 @@ func TestAPublisherThatFailsCostsOnlyItsOwnAttemptsEvents(t *testing.T) {
 
 func TestASubscriberThatFailsDoesNotKeepEventsFromOthers(t *testing.T) {
 	e := open(t, "", declaring("a.b success durable", "c.d success fast"))
-	py := newPython("broken", "mailer")
+	py := newPython(t, "broken", "mailer")
 	py.handle = func(subscriber string, _ json.RawMessage) error {
 		if subscriber == "broken" {
 			return errors.New("no")
@@ -337,7 +337,7 @@ func (f *full) Consumed(ctx context.Context, consumer string, last int64) error 
 func TestEventsAreStoredOnceTheFileCanBeWrittenAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &full{Engine: open(t, "", declaring("a.b success durable"))}
-		py := newPython("mailer")
+		py := newPython(t, "mailer")
 		start(t, e, py)
 		e.published.Store(3)
 		pay(t, e.Engine)
@@ -348,7 +348,7 @@ func TestEventsAreStoredOnceTheFileCanBeWrittenAgain(t *testing.T) {
 func TestASubscriberHandlesNothingTwiceWhenItsProgressCanBeNotedOnlyLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &full{Engine: open(t, "", declaring("a.b success durable"))}
-		py := newPython("mailer")
+		py := newPython(t, "mailer")
 		p := start(t, e, py)
 		e.consumed.Store(3)
 		pay(t, e.Engine)
@@ -363,7 +363,7 @@ func TestASubscriberHandlesNothingTwiceWhenItsProgressCanBeNotedOnlyLater(t *tes
 func TestFastEventsThatSubscribersCannotKeepUpWithAreDroppedAndCounted(t *testing.T) {
 	const backlog = 1000
 	e := open(t, "", declaring("a.b success fast"))
-	py := newPython("mailer")
+	py := newPython(t, "mailer")
 	entered, leave := make(chan struct{}, 2*backlog), make(chan struct{})
 	py.handle = func(string, json.RawMessage) error { entered <- struct{}{}; <-leave; return nil }
 	event := handlers.ShapedEvent{Name: "a.b", Delivery: "fast", Payload: json.RawMessage(`{}`), Metadata: json.RawMessage(`{}`)}
@@ -407,7 +407,7 @@ func (e told) Published(ctx context.Context, p engine.Publication, durable []eng
 
 func TestStatsCountByDeliveryMode(t *testing.T) {
 	e := open(t, "", declaring("a.a success durable", "b.b success fast", "c.c success fast", "d.d success broadcast"))
-	p := start(t, e, newPython("mailer", "ledger"))
+	p := start(t, e, newPython(t, "mailer", "ledger"))
 	pay(t, e)
 	pay(t, e)
 	drain(t, p)

@@ -148,7 +148,7 @@ func (w *writer) resumeStep(r *run, i int32) {
 	switch s.state {
 	case StepPending:
 		if s.missing == 0 {
-			r.due = append(r.due, i)
+			r.addDue(i)
 		}
 	case StepEnqueued:
 		w.offer(r, i)

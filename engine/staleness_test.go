@@ -44,14 +44,27 @@ func deadLetters(t testing.TB, e *Engine) []DLQEntry {
 	return all
 }
 
-// waitingLong leaves a task in waiting_for_dependencies, with a retry in ten
-// hours.
+// patient is a template whose step is retried after ten hours.
+const patient = `
+name: patient
+namespace_name: tests
+version: 1.0.0
+steps:
+  - {name: one, handler: {callable: h}, retry: {backoff_base_ms: 36000000, max_backoff_ms: 36000000}}
+`
+
+// waitingLong leaves a task in waiting_for_dependencies, with a retry in an
+// hour or as much later as its template says.
 func waitingLong(t testing.TB, e *Engine, template string, n int) uuid.UUID {
 	t.Helper()
 	id := submit(t, e, asked(template, n))
 	s := take(t, e)
+	asks := ""
+	if template != "patient" {
+		asks = `,"retry_after_seconds":3600`
+	}
 	e.Complete(s, dispatch.Result{Outcome: dispatch.RetryableFailure, JSON: []byte(
-		`{"success":false,"status":"retryable_error","metadata":{"retryable":true,"retry_after_seconds":3600},"error":{"message":"busy"}}`)})
+		`{"success":false,"status":"retryable_error","metadata":{"retryable":true` + asks + `},"error":{"message":"busy"}}`)})
 	settle(t, e)
 	require.Equal(t, "waiting_for_dependencies", statusOf(t, e, id))
 	return id
@@ -79,11 +92,11 @@ func TestATaskThatStaysTooLongInAStateIsPutToErrorAndRecorded(t *testing.T) {
 			take(t, e)
 			return id
 		}},
-		{"waiting_for_dependencies", time.Hour, func(t testing.TB, e *Engine) uuid.UUID { return waitingLong(t, e, "linear", 1) }},
+		{"waiting_for_dependencies", time.Hour, func(t testing.TB, e *Engine) uuid.UUID { return waitingLong(t, e, "patient", 1) }},
 	} {
 		t.Run(c.state, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				e := open(t, acting, linear)
+				e := open(t, acting, linear, patient)
 				id := c.reach(t, e)
 				later(c.limit - time.Second)
 				require.Equal(t, c.state, statusOf(t, e, id))

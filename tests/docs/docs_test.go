@@ -15,9 +15,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tasker-systems/taskerpy/template"
+	"github.com/tasker-systems/taskerpy/tests/built"
 )
 
-const root = "../.."
+var root = built.Root()
 
 // block is a fenced block of a document.
 type block struct {
@@ -92,21 +93,12 @@ func pattern(shown string) *regexp.Regexp {
 }
 
 func TestConsoleBlocksShowWhatHappens(t *testing.T) {
-	bin := t.TempDir()
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(bin, "taskerpy"), root+"/cmd/taskerpy").CombinedOutput()
-	require.NoError(t, err, string(out))
-	examples, err := filepath.Abs(filepath.Join(root, "examples"))
-	require.NoError(t, err)
-	venv := os.Getenv("VIRTUAL_ENV")
-	if venv == "" {
-		venv, err = filepath.Abs(filepath.Join(root, ".venv"))
-		require.NoError(t, err)
-	}
+	bin := filepath.Dir(built.Binary(t))
 	ran := 0
 	for _, file := range documents(t) {
 		dir := t.TempDir()
-		require.NoError(t, os.CopyFS(filepath.Join(dir, "examples"), os.DirFS(examples)))
-		shell := &session{dir: dir, env: append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "VIRTUAL_ENV="+venv)}
+		require.NoError(t, os.CopyFS(filepath.Join(dir, "examples"), os.DirFS(filepath.Join(root, "examples"))))
+		shell := &session{dir: dir, env: built.Environ("PATH=" + bin + ":" + os.Getenv("PATH"))}
 		for _, b := range blocks(t, file) {
 			if b.language != "console" {
 				continue
