@@ -45,12 +45,6 @@ func (in *inbox) take(buf []request) (items []request, open bool) {
 	return items, !in.closed
 }
 
-func (in *inbox) len() int {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	return len(in.items)
-}
-
 // close refuses further requests; those inside remain.
 func (in *inbox) close() {
 	in.mu.Lock()

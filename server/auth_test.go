@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/rsa"
 	"net/http"
@@ -45,40 +46,40 @@ func askAs(s *server.Server, method, path, key string) *httptest.ResponseRecorde
 
 // permissions says what each route asks for (engine-semantics §9.2).
 var permissions = map[string]auth.Permission{
-	"POST /v1/tasks":                                     auth.TasksCreate,
-	"GET /v1/tasks":                                      auth.TasksList,
-	"GET /v1/tasks/{task}":                               auth.TasksRead,
-	"DELETE /v1/tasks/{task}":                            auth.TasksCancel,
-	"GET /v1/tasks/{task}/summary":                       auth.TasksRead,
-	"GET /v1/tasks/{task}/events":                        auth.TasksRead,
-	"GET /v1/tasks/{task}/workflow_steps":                auth.StepsRead,
-	"GET /v1/tasks/{task}/workflow_steps/{step}":         auth.StepsRead,
-	"PATCH /v1/tasks/{task}/workflow_steps/{step}":       auth.StepsResolve,
-	"GET /v1/tasks/{task}/workflow_steps/{step}/audit":   auth.StepsRead,
-	"GET /v1/templates":                                  auth.TemplatesRead,
-	"GET /v1/templates/{namespace}/{name}/{version}":     auth.TemplatesRead,
-	"GET /v1/analytics/performance":                      auth.SystemAnalyticsRead,
-	"GET /v1/analytics/bottlenecks":                      auth.SystemAnalyticsRead,
-	"GET /v1/dlq":                                        auth.DLQRead,
-	"GET /v1/dlq/task/{task}":                            auth.DLQRead,
-	"PATCH /v1/dlq/entry/{entry}":                        auth.DLQUpdate,
-	"GET /v1/dlq/stats":                                  auth.DLQStats,
-	"GET /v1/dlq/investigation-queue":                    auth.DLQRead,
-	"GET /v1/dlq/staleness":                              auth.DLQRead,
-	"GET /config":                                        auth.SystemConfigRead,
-	"GET /debug/lanes":                                   auth.SystemHandlersRead,
-	"GET /health":                                        "",
-	"GET /health/live":                                   "",
-	"GET /health/ready":                                  "",
-	"GET /health/detailed":                               "",
-	"GET /metrics":                                       "",
-	"GET /api-docs/openapi.json":                         "",
+	"POST /v1/tasks":                                   auth.TasksCreate,
+	"GET /v1/tasks":                                    auth.TasksList,
+	"GET /v1/tasks/{task}":                             auth.TasksRead,
+	"DELETE /v1/tasks/{task}":                          auth.TasksCancel,
+	"GET /v1/tasks/{task}/summary":                     auth.TasksRead,
+	"GET /v1/tasks/{task}/events":                      auth.TasksRead,
+	"GET /v1/tasks/{task}/workflow_steps":              auth.StepsRead,
+	"GET /v1/tasks/{task}/workflow_steps/{step}":       auth.StepsRead,
+	"PATCH /v1/tasks/{task}/workflow_steps/{step}":     auth.StepsResolve,
+	"GET /v1/tasks/{task}/workflow_steps/{step}/audit": auth.StepsRead,
+	"GET /v1/templates":                                auth.TemplatesRead,
+	"GET /v1/templates/{namespace}/{name}/{version}":   auth.TemplatesRead,
+	"GET /v1/analytics/performance":                    auth.SystemAnalyticsRead,
+	"GET /v1/analytics/bottlenecks":                    auth.SystemAnalyticsRead,
+	"GET /v1/dlq":                                      auth.DLQRead,
+	"GET /v1/dlq/task/{task}":                          auth.DLQRead,
+	"PATCH /v1/dlq/entry/{entry}":                      auth.DLQUpdate,
+	"GET /v1/dlq/stats":                                auth.DLQStats,
+	"GET /v1/dlq/investigation-queue":                  auth.DLQRead,
+	"GET /v1/dlq/staleness":                            auth.DLQRead,
+	"GET /config":                                      auth.SystemConfigRead,
+	"GET /debug/lanes":                                 auth.SystemHandlersRead,
+	"GET /health":                                      "",
+	"GET /health/live":                                 "",
+	"GET /health/ready":                                "",
+	"GET /health/detailed":                             "",
+	"GET /metrics":                                     "",
+	"GET /api-docs/openapi.json":                       "",
 }
 
 func TestEachRouteAsksForItsPermissionAndForNoOther(t *testing.T) {
 	e, err := engine.Open(t.Context(), engine.Options{Path: ":memory:"})
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, e.Close(t.Context())) })
+	t.Cleanup(func() { require.NoError(t, e.Close(context.Background())) })
 	s := guarded(t, e)
 	seen := 0
 	require.NoError(t, chi.Walk(s.Handler().(chi.Routes), func(method, route string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
@@ -106,8 +107,8 @@ func TestEachRouteAsksForItsPermissionAndForNoOther(t *testing.T) {
 func TestRefusalsHaveTheHeadersOfTheSpec(t *testing.T) {
 	s := guarded(t, &fake{})
 	for key, want := range map[string]struct {
-		status                   int
-		code                     string
+		status                  int
+		code                    string
 		reason, severity, retry string
 	}{
 		"":             {401, "UNAUTHORIZED", "missing", "low", ""},
@@ -157,8 +158,9 @@ func TestATokenOpensTheServer(t *testing.T) {
 }
 
 func TestTheConfigurationTellsHowClientsAreKnown(t *testing.T) {
-	none := read[map[string]map[string]any](&shop{t: t, server: server.New(server.Options{Engine: &fake{}})}, http.MethodGet, "/config", "")
-	require.Equal(t, false, none["auth"]["enabled"])
+	type shown struct{ Auth map[string]any }
+	none := decode[shown](t, ask(t, &fake{}, http.MethodGet, "/config", ""))
+	require.Equal(t, false, none.Auth["enabled"])
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	require.NoError(t, err)
 	s := server.New(server.Options{Engine: &fake{}, Auth: auth.New(auth.Options{
@@ -166,9 +168,8 @@ func TestTheConfigurationTellsHowClientsAreKnown(t *testing.T) {
 	})})
 	rec := askAs(s, http.MethodGet, "/config", "k")
 	require.NotContains(t, rec.Body.String(), "secret thing")
-	shown := decode[map[string]map[string]any](t, rec)
 	require.Equal(t, map[string]any{
 		"enabled": true, "verification_method": "public_key", "jwt_issuer": "tasker-core", "jwt_audience": "tasker-api", "api_key_header": "X-API-Key",
 		"api_key_count": 1.0, "strict_validation": true, "allowed_algorithms": []any{"RS256"},
-	}, shown["auth"])
+	}, decode[shown](t, rec).Auth)
 }

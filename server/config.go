@@ -1,8 +1,11 @@
 package server
 
 import (
+	"cmp"
 	"net/http"
 	"time"
+
+	"github.com/tasker-systems/taskerpy/server/auth"
 )
 
 // configuration is the answer of GET /config (engine-semantics §9.7). What
@@ -24,7 +27,7 @@ type configMetadata struct {
 	Version     string    `json:"version"`
 }
 
-// configAuth says that nobody is asked who they are.
+// configAuth says how clients are known.
 type configAuth struct {
 	Enabled            bool     `json:"enabled"`
 	VerificationMethod string   `json:"verification_method"`
@@ -45,7 +48,7 @@ type messaging struct {
 func (s *Server) config(*http.Request) (any, error) {
 	c := configuration{
 		Metadata:       configMetadata{Timestamp: time.Now().UTC(), Environment: s.o.Environment, Version: s.o.Version},
-		Auth:           configAuth{VerificationMethod: "none", AllowedAlgorithms: []string{}},
+		Auth:           s.configAuth(),
 		DeploymentMode: "embedded",
 		Messaging:      messaging{Backend: "memory", Queues: []string{}},
 	}
@@ -53,4 +56,19 @@ func (s *Server) config(*http.Request) (any, error) {
 		c.Configuration = s.o.Config()
 	}
 	return c, nil
+}
+
+func (s *Server) configAuth() configAuth {
+	c := configAuth{VerificationMethod: "none", AllowedAlgorithms: []string{}}
+	if s.o.Auth == nil {
+		return c
+	}
+	o := s.o.Auth.Options()
+	c.Enabled, c.APIKeyHeader, c.APIKeyCount = true, &o.APIKeyHeader, len(o.APIKeys)
+	if t := o.Tokens; t != nil {
+		issuer, audience := cmp.Or(t.Issuer, auth.DefaultIssuer), cmp.Or(t.Audience, auth.DefaultAudience)
+		c.VerificationMethod, c.JWTIssuer, c.JWTAudience = "public_key", &issuer, &audience
+		c.StrictValidation, c.AllowedAlgorithms = t.Strict, []string{"RS256"}
+	}
+	return c
 }

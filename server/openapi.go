@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -33,22 +34,25 @@ type parameter struct {
 // openAPI is GET /api-docs/openapi.json.
 func (s *Server) openAPI(*http.Request) (any, error) {
 	d := newDocument()
-	for _, r := range s.routes() {
-		d.add(r, s.o.Auth != nil)
+	if s.o.Auth != nil {
+		d.ways = securitySchemes(s.o.Auth.Options())
 	}
-	doc := schema{
+	for _, r := range s.routes() {
+		d.add(r)
+	}
+	components := schema{"schemas": d.schemas.all}
+	if d.ways != nil {
+		components["securitySchemes"] = d.ways
+	}
+	return schema{
 		"openapi": "3.1.0",
 		"info": schema{
 			"title": "taskerpy", "version": s.o.Version,
 			"description": "The task API of a Tasker deployment, on the embedded engine of taskerpy.",
 		},
 		"paths":      d.paths,
-		"components": schema{"schemas": d.schemas.all},
-	}
-	if s.o.Auth != nil {
-		doc["components"].(schema)["securitySchemes"] = securitySchemes(s.o.Auth.Options())
-	}
-	return doc, nil
+		"components": components,
+	}, nil
 }
 
 // securitySchemes are the ways to tell who asks.
@@ -67,6 +71,7 @@ func securitySchemes(o auth.Options) schema {
 type document struct {
 	paths   map[string]schema
 	schemas *schemas
+	ways    schema // to authenticate, by name; nil when nobody has to
 }
 
 func newDocument() *document {
@@ -74,7 +79,8 @@ func newDocument() *document {
 }
 
 // add describes a route.
-func (d *document) add(r route, secured bool) {
+func (d *document) add(r route) {
+	secured := d.ways != nil && r.permission != ""
 	o := schema{"operationId": r.about.id, "summary": r.about.summary, "tags": []string{r.about.tag}}
 	if parameters := d.parameters(r); len(parameters) > 0 {
 		o["parameters"] = parameters
@@ -83,9 +89,13 @@ func (d *document) add(r route, secured bool) {
 		o["requestBody"] = schema{"required": true, "content": schema{"application/json": schema{"schema": r.about.body}}}
 	}
 	o["responses"] = d.responses(r, secured)
-	if secured && r.permission != "" {
+	if secured {
 		o["description"] = fmt.Sprintf("Needs the permission %s.", r.permission)
-		o["security"] = []schema{{"token": []string{}}, {"apiKey": []string{}}}
+		security := []schema{}
+		for _, way := range slices.Sorted(maps.Keys(d.ways)) {
+			security = append(security, schema{way: []string{}})
+		}
+		o["security"] = security
 	}
 	if d.paths[r.path] == nil {
 		d.paths[r.path] = schema{}
@@ -132,7 +142,7 @@ func (d *document) responses(r route, secured bool) schema {
 	if r.about.body != nil {
 		refusals = append(refusals, http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity)
 	}
-	if secured && r.permission != "" {
+	if secured {
 		refusals = append(refusals, http.StatusUnauthorized)
 	}
 	for _, status := range refusals {

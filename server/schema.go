@@ -76,15 +76,22 @@ func (s *schemas) ofType(t reflect.Type) schema {
 
 // ofStruct puts the struct's schema with the others and refers to it.
 func (s *schemas) ofStruct(t reflect.Type) schema {
+	if t.Name() == "" {
+		return s.object(t)
+	}
 	name, ok := s.made[t]
 	if !ok {
 		name = strings.ToUpper(t.Name()[:1]) + t.Name()[1:]
 		s.made[t] = name
-		properties, required := schema{}, []string{}
-		s.fields(t, properties, &required)
-		s.all[name] = schema{"type": "object", "properties": properties, "required": required}
+		s.all[name] = s.object(t)
 	}
 	return schema{"$ref": "#/components/schemas/" + name}
+}
+
+func (s *schemas) object(t reflect.Type) schema {
+	properties, required := schema{}, []string{}
+	s.fields(t, properties, &required)
+	return schema{"type": "object", "properties": properties, "required": required}
 }
 
 func (s *schemas) fields(t reflect.Type, properties schema, required *[]string) {

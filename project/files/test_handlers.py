@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-import handlers
 import pytest
 from tasker_core.testing import run_step, run_task
+
+import handlers
 
 HERE = Path(__file__).parent
 TEMPLATE = HERE / "templates" / "checkout.yaml"

@@ -18,8 +18,8 @@ handler decorator.
 
 import inspect
 import traceback
-import weakref
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
@@ -399,20 +399,20 @@ def _aliases(alias: str | AliasPath | AliasChoices | None) -> list[str]:
     return []
 
 
-# What a function takes does not change, and asking costs more than a step.
-_parameters_of: "weakref.WeakKeyDictionary[Callable[..., Any], frozenset[str]]" = (
-    weakref.WeakKeyDictionary()
-)
-
-
 def _parameters(fn: Callable[..., Any]) -> frozenset[str]:
-    known = _parameters_of.get(fn)
+    """Return the names of the parameters of a function.
+
+    They do not change, and asking costs more than a step: they are kept with
+    the function, as what the decorators say is.
+    """
+    known: frozenset[str] | None = getattr(fn, "_parameter_names", None)
     if known is None:
         try:
             known = frozenset(inspect.signature(fn).parameters)
         except (TypeError, ValueError):
             known = frozenset()
-        _parameters_of[fn] = known
+        with suppress(AttributeError, TypeError):
+            _annotate(fn, _parameter_names=known)
     return known
 
 
