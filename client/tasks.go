@@ -87,11 +87,9 @@ func (c *Client) Steps(ctx context.Context, task uuid.UUID) (Answer[[]engine.Ste
 
 // Step reads one step of a task, by its uuid or its name.
 func (c *Client) Step(ctx context.Context, task uuid.UUID, step string) (Answer[engine.Step], error) {
-	id, err := uuid.FromString(step)
+	id, err := c.stepID(ctx, task, step)
 	if err != nil {
-		if id, err = c.findStep(ctx, task, step); err != nil {
-			return Answer[engine.Step]{}, err
-		}
+		return Answer[engine.Step]{}, err
 	}
 	return ask[engine.Step](ctx, c, http.MethodGet, nil, nil, "v1", "tasks", task.String(), "workflow_steps", id.String())
 }

@@ -49,6 +49,9 @@ func ParseDLQStatus(text string) (DLQStatus, error) {
 	return parseWord("resolution_status", dlqStatuses, text)
 }
 
+// Wire is the spelling of the wire.
+func (s DLQStatus) Wire() string { return pascal(string(s)) }
+
 // MarshalJSON writes the spelling of the wire.
 func (r DLQReason) MarshalJSON() ([]byte, error) { return json.Marshal(pascal(string(r))) }
 
@@ -58,7 +61,7 @@ func (r *DLQReason) UnmarshalJSON(data []byte) error {
 }
 
 // MarshalJSON writes the spelling of the wire.
-func (s DLQStatus) MarshalJSON() ([]byte, error) { return json.Marshal(pascal(string(s))) }
+func (s DLQStatus) MarshalJSON() ([]byte, error) { return json.Marshal(s.Wire()) }
 
 // UnmarshalJSON reads either spelling.
 func (s *DLQStatus) UnmarshalJSON(data []byte) error {

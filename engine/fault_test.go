@@ -241,6 +241,29 @@ func TestACheckpointOutlivesFailedCommits(t *testing.T) {
 	})
 }
 
+func TestPublicationsOutliveFailedCommits(t *testing.T) {
+	both(t, func(t *testing.T, fail func(*breaker, int32), _ bool) {
+		e, b := breaking(t, Options{}, `
+name: publishing
+namespace_name: tests
+version: 1.0.0
+steps:
+  - name: only
+    handler: {callable: h}
+    publishes_events: [{name: done, description: It is done, condition: success, schema: {type: object}}]
+`)
+		submit(t, e, asked("publishing", 1))
+		s := take(t, e)
+		fail(b, 1)
+		finish(t, e, s, dispatch.Success, 1)
+		healthy(t, e)
+		all, err := e.Publications(soon(t))
+		require.NoError(t, err)
+		require.Len(t, all, 1)
+		require.Equal(t, s.StepUUID, all[0].StepUUID)
+	})
+}
+
 func TestARegistrationThatCannotBeStoredIsRefused(t *testing.T) {
 	both(t, func(t *testing.T, fail func(*breaker, int32), _ bool) {
 		e, b := breaking(t, Options{})

@@ -37,6 +37,9 @@ func (w *writer) load(ctx context.Context) error {
 		}
 		return nil
 	})
+	if err == nil {
+		err = w.loadPublications(ctx)
+	}
 	w.stale = err != nil
 	return err
 }

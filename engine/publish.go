@@ -290,7 +290,8 @@ func (w *writer) publish(r *run, i int32, c *claim, result []byte, success bool)
 	})
 }
 
-// loadPublications takes up what the last process did not publish.
+// loadPublications takes up what the last process did not publish, and what a
+// commit stored that seemed to fail.
 func (w *writer) loadPublications(ctx context.Context) error {
 	var rows []store.Publication
 	err := w.store.Read(ctx, func(r *store.Reader) (err error) {
@@ -300,13 +301,16 @@ func (w *writer) loadPublications(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	all := make([]Publication, len(rows))
-	for i, row := range rows {
-		w.lastPublication = max(w.lastPublication, row.ID)
-		all[i] = Publication{
+	var all []Publication
+	for _, row := range rows {
+		if row.ID <= w.offered {
+			continue
+		}
+		w.lastPublication, w.offered = max(w.lastPublication, row.ID), row.ID
+		all = append(all, Publication{
 			id: row.ID, StepUUID: uuid.FromStringOrNil(text(object(row.Event)["step_uuid"])), Attempt: int(row.Attempt),
 			Event: row.Event, Result: row.Result,
-		}
+		})
 	}
 	w.e.outbox.put(all)
 	return nil

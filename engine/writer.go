@@ -35,6 +35,8 @@ type writer struct {
 	namedSteps                           map[string]store.NamedStep
 	lastTask, lastNamedTask, lastNamedID int64
 	lastPublication                      int64
+	// offered is the last publication that was put into the outbox.
+	offered int64
 
 	runs   map[int64]*run // running tasks, by id
 	byUUID map[uuid.UUID]*run
@@ -85,9 +87,6 @@ func newWriter(e *Engine, r *rand.Rand) *writer {
 // start takes up what is in the file. The writer does not live yet.
 func (w *writer) start(ctx context.Context) error {
 	if err := w.load(ctx); err != nil {
-		return err
-	}
-	if err := w.loadPublications(ctx); err != nil {
 		return err
 	}
 	w.begin()
@@ -299,7 +298,10 @@ func (w *writer) finish() {
 	if len(b.changes) > 0 && w.e.watchers.any() {
 		w.e.watchers.publish(b.changes)
 	}
-	w.e.outbox.put(b.publications)
+	if n := len(b.publications); n > 0 {
+		w.e.outbox.put(b.publications)
+		w.offered = b.publications[n-1].id
+	}
 	for _, r := range b.requests {
 		r.reply(w, nil)
 	}

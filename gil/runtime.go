@@ -41,6 +41,10 @@ type Info struct {
 	Missing    []string `json:"missing"` // packages that tasker_core needs and this environment lacks
 }
 
+// flushTimeout is how long to wait for the GIL to flush Python's streams when
+// handlers do not end.
+const flushTimeout = time.Second
+
 // Runtime is the started interpreter. There is at most one in a process.
 type Runtime struct {
 	life state.Machine
@@ -202,22 +206,31 @@ func (r *Runtime) Stop(ctx context.Context) error {
 	select {
 	case <-lanes:
 	case <-ctx.Done():
-		return fmt.Errorf("stop Python: lanes still busy: %w", ctx.Err())
+		// Half a line that a busy handler printed is worth a moment, if the
+		// GIL can be had at all.
+		flushing, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
+		defer cancel()
+		return errors.Join(fmt.Errorf("stop Python: lanes still busy: %w", ctx.Err()), r.atEnd(flushing, "flush"))
 	}
-	err := r.onOwner(ctx, func(a *Attached) error {
-		fn, err := a.Lookup("taskerpy_host.boot", "shutdown")
+	if err := r.atEnd(ctx, "shutdown"); err != nil {
+		return fmt.Errorf("stop Python: %w", err)
+	}
+	close(r.tasks)
+	<-r.ended
+	return r.life.Set(state.Stopped)
+}
+
+// atEnd calls one of the functions of taskerpy_host.boot for the end of the
+// process.
+func (r *Runtime) atEnd(ctx context.Context, function string) error {
+	return r.onOwner(ctx, func(a *Attached) error {
+		fn, err := a.Lookup("taskerpy_host.boot", function)
 		if err != nil {
 			return err
 		}
 		_, err = a.Call(fn, nil)
 		return err
 	})
-	if err != nil {
-		return fmt.Errorf("stop Python: %w", err)
-	}
-	close(r.tasks)
-	<-r.ended
-	return r.life.Set(state.Stopped)
 }
 
 // LaneState is what /debug/lanes and hang reports show of one lane.

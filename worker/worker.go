@@ -254,5 +254,15 @@ func (w *Worker) Drain(ctx context.Context) error {
 	if drained != nil {
 		return cmp.Or(drained, closed)
 	}
+	if w.dispatcher.Stats().Stuck > 0 {
+		// Nobody can end those handlers; their steps are failed already.
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, abandonTimeout)
+		defer cancel()
+		if err := w.python.stop(ctx); err != nil {
+			w.log.Warn("handlers that ignore their timeout are cut off", "error", err)
+		}
+		return closed
+	}
 	return errors.Join(closed, w.python.stop(ctx))
 }

@@ -105,6 +105,11 @@ def flush_streams() -> None:
             stream.flush()
 
 
+def flush(_: bytes) -> None:
+    """Emits unfinished lines while handlers still run."""
+    flush_streams()
+
+
 def shutdown(_: bytes) -> bytes:
     """Runs what Python would run at exit: waits for non-daemon threads, runs
     ``atexit`` hooks, flushes. Called on the main thread, once, when no lane

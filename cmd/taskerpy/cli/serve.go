@@ -53,11 +53,22 @@ func (a *app) serve(c *config.Config) error {
 	}
 	announce(l, c, w, s.Addr())
 
-	sig := <-signals
+	var stuck error
+	cause := ""
+	select {
+	case sig := <-signals:
+		cause = sig.String()
+	case <-w.Exhausted():
+		cause = "stuck handlers"
+		stuck = &exitError{exitFailed, errors.New("too many handlers ignore their timeout_seconds: restart to go on with the other steps; /debug/lanes of a running instance shows such handlers")}
+	}
 	s.Drain()
-	l.log.Info("draining: running steps finish, no new ones begin", "signal", sig.String(),
+	l.log.Info("draining: running steps finish, no new ones begin", "cause", cause,
 		"running", w.Dispatcher().Stats().Running, "timeout", c.DrainTimeout.String())
 	drained := drain(w, c.DrainTimeout, signals)
+	if stuck != nil {
+		drained = stuck
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), requestsTimeout)
 	defer cancel()
 	if err := s.Stop(ctx); err != nil {

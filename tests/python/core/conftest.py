@@ -3,9 +3,13 @@
 import json
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 import pytest
-from tasker_core import EventBridge, HandlerRegistry, _tasker_core
+from tasker_core import EventBridge, HandlerRegistry, StepExecutionSubscriber, _tasker_core
+from tasker_core import step_execution_subscriber as subscriber_module
+
+from tests.python.core.execution import Parts
 
 _VARIABLES = ("TASKER_ENV", "TASKER_TEMPLATE_PATH", "WORKSPACE_PATH", "TELEMETRY_ENABLED")
 
@@ -71,3 +75,15 @@ class Calls(list[tuple[Any, ...]]):
 def calls() -> Calls:
     """Keeps the arguments it is called with."""
     return Calls()
+
+
+@pytest.fixture
+def parts(monkeypatch: pytest.MonkeyPatch) -> Parts:
+    """A subscriber whose completions are kept, and what it works with."""
+    complete, checkpoint = mock.Mock(return_value=True), mock.Mock(return_value=True)
+    monkeypatch.setattr(subscriber_module, "_complete_step_event", complete)
+    monkeypatch.setattr(subscriber_module, "_checkpoint_yield_step_event", checkpoint)
+    bridge, registry = EventBridge(), HandlerRegistry()
+    bridge.start()
+    subscriber = StepExecutionSubscriber(bridge, registry, "worker-1")
+    return Parts(subscriber, bridge, registry, complete, checkpoint)

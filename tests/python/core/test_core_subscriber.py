@@ -3,87 +3,26 @@
 import asyncio
 import enum
 import uuid
-from collections.abc import Callable
 from datetime import datetime, timezone
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 from unittest import mock
 
 import pytest
 from tasker_core import (
     EventBridge,
     EventNames,
-    FfiStepEvent,
     HandlerRegistry,
-    PermanentError,
     StepExecutionError,
     StepExecutionResult,
     StepExecutionSubscriber,
     StepHandler,
     StepHandlerResult,
 )
-from tasker_core import step_execution_subscriber as subscriber_module
 from tasker_core.testing import step_event
 
 from tests.python.core.conftest import Calls
-
-
-class Parts(NamedTuple):
-    """A subscriber with what it works with."""
-
-    subscriber: StepExecutionSubscriber
-    bridge: EventBridge
-    registry: HandlerRegistry
-    complete: mock.Mock
-    checkpoint: mock.Mock
-
-
-@pytest.fixture
-def parts(monkeypatch: pytest.MonkeyPatch) -> Parts:
-    complete, checkpoint = mock.Mock(return_value=True), mock.Mock(return_value=True)
-    monkeypatch.setattr(subscriber_module, "_complete_step_event", complete)
-    monkeypatch.setattr(subscriber_module, "_checkpoint_yield_step_event", checkpoint)
-    bridge, registry = EventBridge(), HandlerRegistry()
-    bridge.start()
-    subscriber = StepExecutionSubscriber(bridge, registry, "worker-1")
-    return Parts(subscriber, bridge, registry, complete, checkpoint)
-
-
-def handler(body: Callable[[Any], Any], name: str = "orders") -> type[StepHandler]:
-    """Return a handler class whose call() is ``body``."""
-
-    class Made(StepHandler):
-        handler_name = name
-
-        def call(self, context: Any) -> Any:
-            return body(context)
-
-        def refund(self, context: Any) -> Any:
-            return self.success({"called": "refund"})
-
-    return Made
-
-
-def handle(parts: Parts, body: Callable[[Any], Any], event: FfiStepEvent | None = None) -> Any:
-    """Execute an event with a handler and return the one completion it gave."""
-    parts.registry.register("orders", handler(body))
-    parts.subscriber._handle_execution_event(event or step_event(handler="orders"))
-    assert parts.complete.call_count == 1
-    assert parts.complete.call_args.kwargs == {}
-    return parts.complete.call_args.args[1]
-
-
-def submit(parts: Parts, result: Any, event: FfiStepEvent | None = None) -> Any:
-    parts.subscriber._submit_result(event or step_event(), result, 5)
-    return parts.complete.call_args.args[1]
-
-
-def raising(error: BaseException) -> Callable[[Any], Any]:
-    def body(context: Any) -> Any:
-        raise error
-
-    return body
-
+from tests.python.core.execution import Async, Parts, handle, handler, raising, submit
 
 # Life cycle (§12.1)
 
@@ -260,16 +199,6 @@ def test_the_context_names_the_handler_and_not_the_callable(parts: Parts) -> Non
     parts.registry.register("alias", handler(lambda c: {"name": c.handler_name}, "own_name"))
     parts.subscriber._handle_execution_event(step_event(handler="alias"))
     assert parts.complete.call_args.args[1]["result"] == {"name": "own_name"}
-
-
-class Async(StepHandler):
-    handler_name = "async"
-
-    async def call(self, context: Any) -> Any:
-        await asyncio.sleep(0)
-        if context.get_input("fail"):
-            raise RuntimeError("failed later")
-        return self.success({"done": True})
 
 
 def test_a_coroutine_function_is_run_to_its_end(parts: Parts) -> None:
@@ -476,160 +405,3 @@ def test_the_exception_for_programs_around_handlers() -> None:
     error = StepExecutionError("no")
     assert (str(error), error.error_type, error.retryable) == ("no", "step_execution_error", True)
     assert StepExecutionError("no", "own", False).retryable is False
-
-
-# §15.2, execution path: each test is named after what it fixes.
-
-
-def test_method_of_the_template_is_honoured(parts: Parts) -> None:
-    event = step_event(handler="orders", method="refund")
-    assert handle(parts, lambda c: {"called": "call"}, event)["result"] == {"called": "refund"}
-
-
-@pytest.mark.parametrize("wanted", [{"method": "missing"}, {"resolver": "missing"}])
-def test_method_or_resolver_that_does_not_exist_falls_back_to_the_plain_handler(
-    parts: Parts, wanted: dict[str, str], caplog: pytest.LogCaptureFixture
-) -> None:
-    event = step_event(handler="orders", **wanted)  # type: ignore[arg-type]
-    assert handle(parts, lambda c: {"called": "call"}, event)["result"] == {"called": "call"}
-    assert "is called plainly" in caplog.text
-
-
-def test_method_of_an_unknown_handler_is_still_not_found(parts: Parts) -> None:
-    parts.subscriber._handle_execution_event(step_event(handler="missing", method="refund"))
-    assert parts.complete.call_args.args[1]["error"]["error_type"] == "handler_not_found"
-
-
-def test_initialization_reaches_constructors_that_need_it(parts: Parts) -> None:
-    class Configured(StepHandler):
-        handler_name = "configured"
-
-        def __init__(self, config: dict[str, Any]) -> None:
-            self.config = config
-
-        def call(self, context: Any) -> Any:
-            return self.success(self.config)
-
-    parts.registry.register("configured", Configured)
-    for method in (None, "missing"):
-        event = step_event(handler="configured", method=method, step_config={"limit": 5})
-        parts.subscriber._handle_execution_event(event)
-        assert parts.complete.call_args.args[1]["result"] == {"limit": 5}
-
-
-def test_a_plain_step_resolves_by_its_name_alone(parts: Parts) -> None:
-    registry = mock.Mock()
-    registry.resolve.return_value = None
-    StepExecutionSubscriber(parts.bridge, registry, "w")._handle_execution_event(
-        step_event(handler="orders", method="call")
-    )
-    registry.resolve.assert_called_once_with("orders")
-
-
-def test_permanent_errors_of_class_handlers_are_not_retried(parts: Parts) -> None:
-    error = PermanentError("stolen", error_code="CARD", metadata={"card": 1})
-    sent = handle(parts, raising(error))
-    assert (sent["status"], sent["metadata"]["retryable"]) == ("permanent_error", False)
-    assert (sent["metadata"]["card"], sent["metadata"]["error_code"]) == (1, "CARD")
-
-
-def test_an_attribute_that_is_no_bool_does_not_decide(parts: Parts) -> None:
-    error = RuntimeError("x")
-    error.retryable = "no"  # type: ignore[attr-defined]
-    assert handle(parts, raising(error))["status"] == "retryable_error"
-
-
-def test_metadata_with_other_keys_does_not_hide_the_error(parts: Parts) -> None:
-    error = RuntimeError("x")
-    error.metadata = {1: 2}  # type: ignore[attr-defined]
-    assert handle(parts, raising(error))["metadata"]["1"] == 2
-
-
-def test_an_error_without_text_is_named_by_its_class(parts: Parts) -> None:
-    class Unprintable(Exception):
-        def __str__(self) -> str:
-            raise LookupError
-
-    assert handle(parts, raising(Unprintable()))["error"]["message"] == "Unprintable"
-
-
-@pytest.mark.parametrize(
-    ("value", "result"), [(None, {}), ({"a": 1}, {"a": 1}), ([1], {"result": [1]})]
-)
-def test_other_return_values_are_wrapped(parts: Parts, value: Any, result: Any) -> None:
-    assert handle(parts, lambda c: value)["result"] == result
-
-
-def test_an_awaitable_that_a_plain_handler_returns_is_awaited(parts: Parts) -> None:
-    async def later() -> Any:
-        return {"done": True}
-
-    assert handle(parts, lambda c: later())["result"] == {"done": True}
-
-
-def test_an_async_method_behind_dispatch_is_awaited(parts: Parts) -> None:
-    class WithLater(StepHandler):
-        handler_name = "later"
-
-        def call(self, context: Any) -> Any:
-            return self.failure("not this one")
-
-        async def later(self, context: Any) -> Any:
-            return self.success({"done": True})
-
-    parts.registry.register("later", WithLater)
-    parts.subscriber._handle_execution_event(step_event(handler="later", method="later"))
-    assert parts.complete.call_args.args[1]["result"] == {"done": True}
-
-
-def test_listeners_that_fail_do_not_break_delivery(parts: Parts) -> None:
-    for name in (EventNames.HANDLER_ERROR, EventNames.STEP_COMPLETION_SENT):
-        parts.bridge.subscribe(name, mock.Mock(side_effect=ValueError("listener")))
-    sent = handle(parts, raising(RuntimeError("x")))
-    assert sent["error"]["error_type"] == "RuntimeError"
-
-
-def test_a_runtime_error_inside_a_running_loop_stays_what_it_is(parts: Parts) -> None:
-    async def outer() -> Any:
-        return parts.subscriber._execute_handler(step_event(input_data={"fail": True}), Async())
-
-    with pytest.raises(RuntimeError, match="failed later"):
-        asyncio.run(outer())
-
-
-@pytest.mark.parametrize("error", [SystemExit(3), asyncio.CancelledError(), GeneratorExit()])
-def test_exits_and_cancellations_fail_the_step_and_not_the_thread(
-    parts: Parts, error: BaseException
-) -> None:
-    sent = handle(parts, raising(error))
-    assert sent["error"]["error_type"] == type(error).__name__
-
-
-def test_an_interrupt_of_the_program_passes(parts: Parts) -> None:
-    parts.registry.register("orders", handler(raising(KeyboardInterrupt())))
-    with pytest.raises(KeyboardInterrupt):
-        parts.subscriber._handle_execution_event(step_event(handler="orders"))
-    parts.complete.assert_not_called()
-
-
-def test_a_malformed_id_ends_in_a_safe_failure(parts: Parts) -> None:
-    event = step_event().model_copy(update={"correlation_id": "x"})
-    assert submit(parts, StepHandlerResult.success({}), event)["error"]["error_type"] == (
-        "FFI_SERIALIZATION_ERROR"
-    )
-
-
-def test_metadata_that_collides_with_the_hosts_does_not_spoil_a_success(parts: Parts) -> None:
-    sent = handle(parts, lambda c: StepHandlerResult.success({}, {"context": "shop", "rows": 1}))
-    assert sent["success"] is True
-    assert sent["metadata"] == {"rows": 1, "custom": {"context": "shop"}}
-
-
-def test_the_error_code_of_a_failure_is_transmitted(parts: Parts) -> None:
-    sent = handle(parts, lambda c: StepHandlerResult.failure("no", error_code="E1"))
-    assert sent["metadata"]["error_code"] == "E1"
-
-
-def test_time_is_measured_with_a_clock_that_cannot_be_set_back(parts: Parts) -> None:
-    with mock.patch("time.time", side_effect=AssertionError("the wall clock was asked")):
-        handle(parts, lambda c: None)
