@@ -33,10 +33,10 @@ lint: ## Run the checks that only read the sources
 	@$(dev_env) scripts/check gofmt vet staticcheck ruff format mypy
 
 format: ## Format Go and Python sources
-	@$(dev_env) gofmt -w $$(go list -f '{{.Dir}}' ./...) && ruff check --quiet --fix . && ruff format --quiet .
+	@$(dev_env) go list -f '{{.Dir}}' ./... | xargs -d '\n' gofmt -w && ruff check --quiet --fix . && ruff format --quiet .
 
 bench: ## Run the benchmarks
-	@$(dev_env) go test -run '^$$' -bench . -benchmem ./...
+	@$(dev_env) scripts/bench
 
 install: build ## Install to DESTDIR/PREFIX (/usr/local)
 	@$(env) scripts/install "$(DESTDIR)" "$(PREFIX)"

@@ -80,6 +80,7 @@ type follower struct {
 	known  map[string]known // by step; "" is the task
 	seenAt time.Time        // when the last snapshot was true
 	heard  bool             // something, in this stream
+	absurd bool             // what was heard cannot be read
 }
 
 type known struct {
@@ -143,7 +144,7 @@ func (f *follower) stream(ctx context.Context) (Answer[engine.Task], error) {
 	for broken := 0; ; broken++ {
 		f.heard = false
 		end, err := f.listen(ctx)
-		if err == nil || errors.Is(err, errNoStream) || ctx.Err() != nil {
+		if err == nil || errors.Is(err, errNoStream) || f.absurd || ctx.Err() != nil {
 			return end, err
 		}
 		if f.heard {
@@ -207,6 +208,7 @@ func (f *follower) listen(ctx context.Context) (end Answer[engine.Task], err err
 		f.heard = true
 		done, err := f.take(ctx, event, []byte(data), &end)
 		if done || err != nil {
+			f.absurd = err != nil
 			return end, err
 		}
 	}

@@ -24,6 +24,24 @@ const (
 	LogJSON = "json"
 )
 
+// What may happen to tasks that stay too long in one state.
+const (
+	StalenessOff  = "off"
+	StalenessWarn = "warn"
+	StalenessAct  = "act"
+)
+
+// Auth says how clients of the HTTP server are known. Without keys of either
+// kind nobody is asked.
+type Auth struct {
+	Keys             string // file of API keys with permissions
+	APIKey           string // one that may do everything
+	KeyHeader        string // carries an API key
+	PublicKey        string // file of the key that tokens are checked with
+	Issuer, Audience string // of tokens
+	Strict           bool   // refuse tokens with permissions that do not exist
+}
+
 // Config is the effective configuration.
 type Config struct {
 	Handlers  []string // files, directories and dotted module names
@@ -33,11 +51,15 @@ type Config struct {
 	Listen       string   // HOST:PORT of the HTTP server
 	AllowedHosts []string // further names under which clients may address it on loopback
 
-	Data        string // path of the SQLite file, or ":memory:"
-	Concurrency int    // steps inside handlers at once
-	Strict      bool   // refuse input that does not match input_schema
-	Environment string // whose template overrides apply; "" applies none
-	WorkerID    string // "": host name and process id
+	Auth Auth
+
+	Data        string        // path of the SQLite file, or ":memory:"
+	Keep        time.Duration // how long finished tasks stay; 0: for ever
+	Staleness   string        // StalenessOff, StalenessWarn or StalenessAct
+	Concurrency int           // steps inside handlers at once
+	Strict      bool          // refuse input that does not match input_schema
+	Environment string        // whose template overrides apply; "" applies none
+	WorkerID    string        // "": host name and process id
 	// SwitchInterval is how long a thread may hold the GIL while others wait;
 	// 0 keeps Python's own.
 	SwitchInterval time.Duration

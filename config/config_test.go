@@ -98,6 +98,15 @@ python = ".venv"
 listen = "127.0.0.1:9000"
 allowed_hosts = ["proxy"]
 data = ":memory:"
+keep = "30d"
+staleness = "act"
+auth_keys = "keys.toml"
+auth_api_key = "sesame"
+auth_key_header = "X-Key"
+auth_public_key = "public.pem"
+auth_issuer = "idp"
+auth_audience = "shop"
+auth_strict = true
 concurrency = 4
 strict = true
 environment = "test"
@@ -113,6 +122,10 @@ database_url = "postgres://db/x"
 	require.True(t, c.Strict)
 	require.Equal(t, time.Millisecond, c.SwitchInterval)
 	require.Equal(t, 5*time.Second, c.DrainTimeout, "a number is of seconds")
+	require.Equal(t, 30*24*time.Hour, c.Keep)
+	require.Equal(t, Auth{
+		Keys: "keys.toml", APIKey: "sesame", KeyHeader: "X-Key", PublicKey: "public.pem", Issuer: "idp", Audience: "shop", Strict: true,
+	}, c.Auth)
 	for i, e := range c.Entries() {
 		require.Contains(t, string(e.Origin), FileName, "entry %d, %s", i, e.Key)
 	}
@@ -220,4 +233,31 @@ func TestEverySettingIsCompletelyDescribed(t *testing.T) {
 			require.NotEmpty(t, s.Usage, s.Key)
 		}
 	}
+}
+
+func TestTheTimeToKeepTasksMayBeInDaysAndWeeks(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"30d": 30 * 24 * time.Hour, "2w": 14 * 24 * time.Hour, "12h": 12 * time.Hour, "1h30m": 90 * time.Minute,
+	} {
+		require.Equal(t, want, mustLoad(t, map[string]string{"TASKER_KEEP": text}, "").Keep)
+	}
+	for _, text := range []string{"30", "d", "-1d", "0d", "1.5d", "a month", "9999999999d", "200000d"} {
+		_, err := load(t, map[string]string{"TASKER_KEEP": text}, "")
+		require.ErrorContains(t, err, `TASKER_KEEP: "`+text+`" is not a time to keep something; write for instance 30d`)
+	}
+}
+
+func TestTheServersAPIKeyIsHidden(t *testing.T) {
+	c := mustLoad(t, map[string]string{"TASKER_SERVER_API_KEY": "sesame"}, "")
+	require.Equal(t, "sesame", c.Auth.APIKey)
+	for _, e := range c.Entries() {
+		require.NotEqual(t, "sesame", e.Value)
+	}
+}
+
+func TestNobodyIsAskedWhoTheyAreByDefault(t *testing.T) {
+	c := mustLoad(t, nil, "")
+	require.Equal(t, Auth{KeyHeader: "X-API-Key", Issuer: "tasker-core", Audience: "tasker-api"}, c.Auth)
+	require.Zero(t, c.Keep)
+	require.Equal(t, StalenessOff, c.Staleness)
 }

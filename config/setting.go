@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -116,13 +117,30 @@ var settings = []Setting{
 		show: func(c *Config) any { return c.Data },
 	},
 	{
+		Key: "keep", Usage: "delete tasks `DURATION` after they were finished, for instance 30d (default: never)",
+		env: env("TASKER_KEEP"),
+		set: days(func(c *Config) *time.Duration { return &c.Keep }),
+		show: func(c *Config) any {
+			if c.Keep == 0 {
+				return ""
+			}
+			return c.Keep.String()
+		},
+	},
+	{
+		Key: "staleness", Usage: "when tasks stay too long in one state, do `WHAT`: off, warn, or act, which puts them to error and in the dead-letter queue",
+		fallback: StalenessOff, env: env("TASKER_STALENESS"),
+		set:  text(func(c *Config) *string { return &c.Staleness }, oneOf(StalenessOff, StalenessWarn, StalenessAct)),
+		show: func(c *Config) any { return c.Staleness },
+	},
+	{
 		Key: "concurrency", Usage: "let at most `N` steps be inside handlers at once", fallback: "16",
 		env: env("TASKER_CONCURRENCY"), set: setConcurrency,
 		show: func(c *Config) any { return c.Concurrency },
 	},
 	{
 		Key: "strict", Usage: "refuse task input that does not match the template's input_schema",
-		env: env("TASKER_STRICT"), set: setStrict,
+		env: env("TASKER_STRICT"), set: truth(func(c *Config) *bool { return &c.Strict }),
 		show: func(c *Config) any { return c.Strict },
 	},
 	{
@@ -170,6 +188,47 @@ var settings = []Setting{
 		env:  env("TASKER_PROGRESS"),
 		set:  text(func(c *Config) *string { return &c.Progress }, oneOf("auto", "plain", "live", "none")),
 		show: func(c *Config) any { return c.Progress },
+	},
+	{
+		Key: "auth_keys", Usage: "ask clients for an API key of the TOML `FILE`, with the permissions that it gives",
+		path: true, env: env("TASKER_AUTH_KEYS"),
+		set:  text(func(c *Config) *string { return &c.Auth.Keys }, nil),
+		show: func(c *Config) any { return c.Auth.Keys },
+	},
+	{
+		Key: "auth_api_key", Usage: "ask clients for the API key `SECRET`, which may do everything",
+		env:  env("TASKER_SERVER_API_KEY"),
+		set:  text(func(c *Config) *string { return &c.Auth.APIKey }, nil),
+		show: func(c *Config) any { return hidden(c.Auth.APIKey) },
+	},
+	{
+		Key: "auth_key_header", Usage: "`NAME` of the header that carries an API key", fallback: "X-API-Key",
+		env:  env("TASKER_AUTH_KEY_HEADER"),
+		set:  text(func(c *Config) *string { return &c.Auth.KeyHeader }, nil),
+		show: func(c *Config) any { return c.Auth.KeyHeader },
+	},
+	{
+		Key: "auth_public_key", Usage: "ask clients for a JSON Web Token signed with the private key of the PEM `FILE`",
+		path: true, env: env("TASKER_AUTH_PUBLIC_KEY"),
+		set:  text(func(c *Config) *string { return &c.Auth.PublicKey }, nil),
+		show: func(c *Config) any { return c.Auth.PublicKey },
+	},
+	{
+		Key: "auth_issuer", Usage: "`ISSUER` that tokens must name", fallback: "tasker-core",
+		env:  env("TASKER_AUTH_ISSUER"),
+		set:  text(func(c *Config) *string { return &c.Auth.Issuer }, nil),
+		show: func(c *Config) any { return c.Auth.Issuer },
+	},
+	{
+		Key: "auth_audience", Usage: "`AUDIENCE` that tokens must name", fallback: "tasker-api",
+		env:  env("TASKER_AUTH_AUDIENCE"),
+		set:  text(func(c *Config) *string { return &c.Auth.Audience }, nil),
+		show: func(c *Config) any { return c.Auth.Audience },
+	},
+	{
+		Key: "auth_strict", Usage: "refuse tokens with a permission that does not exist",
+		env: env("TASKER_AUTH_STRICT"), set: truth(func(c *Config) *bool { return &c.Auth.Strict }),
+		show: func(c *Config) any { return c.Auth.Strict },
 	},
 	{
 		Key: "database_url", env: env("DATABASE_URL"),
@@ -252,15 +311,20 @@ func setConcurrency(c *Config, values []string) error {
 	return nil
 }
 
-func setStrict(c *Config, values []string) error {
-	value, err := single(values)
-	if err != nil {
-		return err
+// truth makes a setter of a field that holds a bool.
+func truth(field func(*Config) *bool) func(*Config, []string) error {
+	return func(c *Config, values []string) error {
+		value, err := single(values)
+		if err != nil {
+			return err
+		}
+		b, err := strconv.ParseBool(value)
+		if err != nil {
+			return fmt.Errorf("%q is neither true nor false", value)
+		}
+		*field(c) = b
+		return nil
 	}
-	if c.Strict, err = strconv.ParseBool(value); err != nil {
-		return fmt.Errorf("%q is neither true nor false", value)
-	}
-	return nil
 }
 
 // duration makes a setter of a field that holds a duration; a bare number is
@@ -277,6 +341,32 @@ func duration(field func(*Config) *time.Duration) func(*Config, []string) error 
 		}
 		if err != nil || d < 0 {
 			return fmt.Errorf("%q is not a duration; write for instance 500ms, 30s or 5m", value)
+		}
+		*field(c) = d
+		return nil
+	}
+}
+
+// days is duration that also knows days and weeks, and no bare numbers: 30
+// seconds would be a strange time to keep something.
+func days(field func(*Config) *time.Duration) func(*Config, []string) error {
+	return func(c *Config, values []string) error {
+		value, err := single(values)
+		if err != nil {
+			return err
+		}
+		d, err := time.ParseDuration(value)
+		for unit, length := range map[string]time.Duration{"d": 24 * time.Hour, "w": 7 * 24 * time.Hour} {
+			if number, ok := strings.CutSuffix(value, unit); ok {
+				var n int64
+				if n, err = strconv.ParseInt(number, 10, 32); err == nil && n > int64(math.MaxInt64/length) {
+					err = strconv.ErrRange
+				}
+				d = time.Duration(n) * length
+			}
+		}
+		if err != nil || d <= 0 {
+			return fmt.Errorf("%q is not a time to keep something; write for instance 30d, 2w or 12h", value)
 		}
 		*field(c) = d
 		return nil

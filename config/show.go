@@ -32,6 +32,14 @@ const mask = "*****"
 
 var secretParameter = regexp.MustCompile(`(?i)pass|secret|token|key`)
 
+// hidden hides all of a secret.
+func hidden(text string) string {
+	if text == "" {
+		return ""
+	}
+	return mask
+}
+
 // masked hides the password of a URL, and everything of what is not one.
 func masked(text string) string {
 	if text == "" {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -18,7 +19,7 @@ const (
 	// StarvingAfter is when a polled step that nobody answered is worth a
 	// warning.
 	StarvingAfter = 10 * time.Second
-	// AnswerTimeout is when it is failed.
+	// AnswerTimeout is when it is failed, if it has no timeout of its own.
 	AnswerTimeout = 30 * time.Second
 
 	// pollAhead is how many steps are claimed before they are polled.
@@ -107,6 +108,20 @@ func (p *Poller) claim(ctx context.Context) {
 // has not answered, are failed retryably: their source runs them again. A
 // Poller that was never started, or is drained already, is fine.
 func (p *Poller) Drain(ctx context.Context) error {
+	if err := p.StopClaiming(ctx); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	left := slices.Collect(maps.Values(p.pending))
+	clear(p.pending)
+	p.mu.Unlock()
+	p.giveBack(left)
+	return nil
+}
+
+// StopClaiming gives the program no more steps. Those that it has not polled
+// are failed retryably; those that it has can still be answered.
+func (p *Poller) StopClaiming(ctx context.Context) error {
 	if p.stopClaim == nil {
 		return nil
 	}
@@ -130,15 +145,15 @@ func (p *Poller) Drain(ctx context.Context) error {
 		}
 		left = append(left, &polled{item: it, at: time.Now()})
 	}
-	for _, step := range p.pending {
-		left = append(left, step)
-	}
-	clear(p.pending)
 	p.mu.Unlock()
-	for _, step := range left {
+	p.giveBack(left)
+	return nil
+}
+
+func (p *Poller) giveBack(steps []*polled) {
+	for _, step := range steps {
 		p.fail(step, "worker_lost", "the worker stopped before the step was done")
 	}
-	return nil
 }
 
 // Poll returns the event of the next step, nil when none waits.
@@ -224,36 +239,59 @@ func (p *Poller) fail(s *polled, errorType, message string) {
 	}))
 }
 
-// FailTimedOut fails the steps that the program has had for longer than
-// AnswerTimeout and returns how many there were.
+// FailTimedOut fails the steps that the program has had for longer than their
+// timeout, or AnswerTimeout without one, and returns how many there were.
 func (p *Poller) FailTimedOut() int {
-	late := p.olderThan(AnswerTimeout, true)
+	late := p.take(func(s *polled) bool { return time.Since(s.at) > s.limit() })
 	for _, s := range late {
-		p.fail(s, "ffi_timeout", fmt.Sprintf("FFI handler timed out after %dms", AnswerTimeout.Milliseconds()))
+		errorType := "ffi_timeout"
+		if s.step.Timeout > 0 {
+			errorType = "timeout"
+		}
+		p.fail(s, errorType, fmt.Sprintf("FFI handler timed out after %dms", s.limit().Milliseconds()))
 	}
 	return len(late)
+}
+
+// limit is how long the program may have the step.
+func (s *polled) limit() time.Duration {
+	if s.step.Timeout > 0 {
+		return s.step.Timeout
+	}
+	return AnswerTimeout
 }
 
 // WarnStarving logs each step that the program has had for longer than
 // StarvingAfter.
 func (p *Poller) WarnStarving() {
-	for _, s := range p.olderThan(StarvingAfter, false) {
+	for _, s := range p.olderThan(StarvingAfter) {
 		p.o.Log.Warn("step waits for its program", "step", s.step.Name, "task_uuid", s.step.TaskUUID,
 			"event_id", s.step.EventID, "age_ms", time.Since(s.at).Milliseconds())
 	}
 }
 
+// take removes and returns the pending steps for which which is true.
+func (p *Poller) take(which func(*polled) bool) []*polled {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var taken []*polled
+	for event, s := range p.pending {
+		if which(s) {
+			taken = append(taken, s)
+			delete(p.pending, event)
+		}
+	}
+	return taken
+}
+
 // olderThan returns the pending steps of more than this age, oldest first.
-func (p *Poller) olderThan(age time.Duration, remove bool) []*polled {
+func (p *Poller) olderThan(age time.Duration) []*polled {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var found []*polled
-	for event, s := range p.pending {
+	for _, s := range p.pending {
 		if time.Since(s.at) > age {
 			found = append(found, s)
-			if remove {
-				delete(p.pending, event)
-			}
 		}
 	}
 	slices.SortFunc(found, func(a, b *polled) int { return a.at.Compare(b.at) })
@@ -272,7 +310,7 @@ type PollerStats struct {
 
 // Stats reports the steps that the program has.
 func (p *Poller) Stats() PollerStats {
-	all := p.olderThan(-1, false)
+	all := p.olderThan(-1)
 	s := PollerStats{Pending: len(all)}
 	if len(all) == 0 {
 		return s

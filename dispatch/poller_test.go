@@ -130,3 +130,42 @@ func TestDrainGivesBackWhatIsNotDone(t *testing.T) {
 		require.NoError(t, p.Drain(t.Context()))
 	})
 }
+
+func TestAStepsOwnTimeoutIsHonoured(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSource()
+		p := polling(t, s)
+		for _, step := range s.submit(2, "{}") {
+			step.EventID = uuid.Must(uuid.NewV7())
+			step.Timeout = time.Minute
+		}
+		synctest.Wait()
+		slow := p.Poll()
+		time.Sleep(50 * time.Second)
+		require.Zero(t, p.FailTimedOut())
+		p.Poll()
+		time.Sleep(11 * time.Second)
+		require.Equal(t, 1, p.FailTimedOut())
+		r := s.result(t, slow)
+		require.Equal(t, dispatch.RetryableFailure, r.Outcome)
+		require.Contains(t, string(r.JSON), "FFI handler timed out after 60000ms")
+		require.Contains(t, string(r.JSON), `"error_type":"timeout"`)
+	})
+}
+
+func TestPolledStepsCanBeAnsweredAfterThereAreNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSource()
+		p := polling(t, s)
+		submitEvents(s, 3)
+		step := p.Poll()
+		require.NoError(t, p.StopClaiming(t.Context()))
+		require.Nil(t, p.Poll())
+		_, completed := s.counts()
+		require.Equal(t, 2, completed)
+		done, err := p.Complete(step.EventID, []byte(`{"success":true}`))
+		require.NoError(t, err)
+		require.True(t, done)
+		require.Equal(t, dispatch.Success, s.result(t, step).Outcome)
+	})
+}

@@ -133,17 +133,26 @@ func (s *modelStep) fail(next time.Time) {
 	s.state, s.next = "waiting_for_retry", next
 }
 
-func (t *modelTask) cancel() {
+// cancel cancels the task and tells whether it could be.
+func (t *modelTask) cancel() bool {
+	if t.state == "" || terminal(t.state) {
+		return false
+	}
 	for _, s := range t.steps {
 		if s.state != "complete" && s.state != "resolved_manually" {
 			s.state = "cancelled"
 		}
 	}
 	t.state = "cancelled"
+	return true
 }
 
-// operate changes a step by hand: reset, resolve or complete.
-func (t *modelTask) operate(s *modelStep, what, result string) {
+// operate changes a step by hand, with reset, resolve or complete, and tells
+// whether that was possible.
+func (t *modelTask) operate(s *modelStep, what, result string) bool {
+	if s.state == "" || what == "reset" && s.state != "error" {
+		return false
+	}
 	s.yielded = false
 	switch what {
 	case "reset":
@@ -162,10 +171,11 @@ func (t *modelTask) operate(s *modelStep, what, result string) {
 	default:
 		t.touched = true
 	}
+	return true
 }
 
 // die is what the end of the process means: attempts under way have failed.
-func (m *model) die(now time.Time) {
+func (m *model) die(now time.Time) bool {
 	for _, t := range m.tasks {
 		for _, s := range t.steps {
 			if s.state == "in_progress" {
@@ -175,6 +185,7 @@ func (m *model) die(now time.Time) {
 			}
 		}
 	}
+	return true
 }
 
 func (t *modelTask) has(states ...string) bool {

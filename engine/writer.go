@@ -292,11 +292,11 @@ func (w *writer) writeRun(r *run) error {
 // empties it.
 func (w *writer) finish() {
 	b := &w.batch
+	if len(b.changes) > 0 && w.e.watchers.any() {
+		w.e.watchers.publish(b.changes) // first: who watches from an answer on sees what comes after it
+	}
 	for _, g := range b.grants {
 		g.to.granted <- grant{claims: g.claims}
-	}
-	if len(b.changes) > 0 && w.e.watchers.any() {
-		w.e.watchers.publish(b.changes)
 	}
 	if n := len(b.publications); n > 0 {
 		w.e.outbox.put(b.publications)

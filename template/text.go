@@ -13,12 +13,18 @@ import (
 // Every step is there once: below the last of the steps that it depends on,
 // naming the others. The error is that of writing.
 func (t *Template) Text(w io.Writer, states map[string]string) error {
+	return t.TextPainted(w, states, func(_, text string) string { return text })
+}
+
+// TextPainted is Text with what paint makes of each step: of its name, type
+// and state, which is "" in a template.
+func (t *Template) TextPainted(w io.Writer, states map[string]string, paint func(state, text string) string) error {
 	b := bufio.NewWriter(w)
-	t.graph(View{States: states}).text(b)
+	t.graph(View{States: states}).text(b, paint)
 	return flush(b, "graph")
 }
 
-func (g *graph) text(b *bufio.Writer) {
+func (g *graph) text(b *bufio.Writer, paint func(state, text string) string) {
 	b.WriteString(printable(g.key) + "\n")
 	f := g.forest()
 	// A stack instead of recursion: chains may be long.
@@ -45,13 +51,14 @@ func (g *graph) text(b *bufio.Writer) {
 			tip, below, after = "", "", "after"
 		}
 		n := g.nodes[at.node]
-		line := at.indent + tip + printable(n.name)
+		about := printable(n.name)
 		if n.kind != Standard {
-			line += fmt.Sprintf(" (%s)", strings.ReplaceAll(string(n.kind), "_", " "))
+			about += fmt.Sprintf(" (%s)", strings.ReplaceAll(string(n.kind), "_", " "))
 		}
 		if n.state != "" {
-			line += ": " + strings.ReplaceAll(printable(n.state), "_", " ")
+			about += ": " + strings.ReplaceAll(printable(n.state), "_", " ")
 		}
+		line := at.indent + tip + paint(n.state, about)
 		if others := f.others[at.node]; len(others) > 0 {
 			names := make([]string, len(others))
 			for i, other := range others {

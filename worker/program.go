@@ -225,11 +225,12 @@ func (w *programWorker) call(name string, payload []byte) ([]byte, error) {
 	return answer, err
 }
 
-// beGraceful stops handing out steps; the worker stays until stop_worker.
+// beGraceful stops handing out steps. Those that the program has can be
+// completed until stop_worker.
 func (w *programWorker) beGraceful() ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), programStopTimeout)
 	defer cancel()
-	if err := w.poller.Drain(ctx); err != nil {
+	if err := w.poller.StopClaiming(ctx); err != nil {
 		return nil, fmt.Errorf("Graceful shutdown failed: %w", err) //lint:ignore ST1005 the reference's text
 	}
 	w.mu.Lock()

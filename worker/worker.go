@@ -48,6 +48,10 @@ type Config struct {
 	Concurrency  int
 	Strict       bool // refuse task input that does not match input_schema
 	AlwaysUnique bool // the same input may be submitted again
+	// Keep is how long finished tasks are kept; 0 means for ever.
+	Keep time.Duration
+	// Staleness says what happens to tasks that stay too long in one state.
+	Staleness engine.Staleness
 	// Environment, when not empty, applies the templates' overrides for it.
 	Environment    string
 	WorkerID       string        // "" means DefaultID()
@@ -186,6 +190,7 @@ func openEngine(ctx context.Context, c Config, ts []*template.Template) (*engine
 	}
 	e, err := engine.Open(ctx, engine.Options{
 		Path: c.Data, Log: c.Log, StrictInput: c.Strict, AlwaysUnique: c.AlwaysUnique, WorkerID: c.WorkerID,
+		Keep: c.Keep, Staleness: c.Staleness,
 		CommitObserver: c.CommitObserver,
 	})
 	if err != nil {

@@ -12,7 +12,8 @@ import (
 
 func (o Options) task() *cobra.Command {
 	return group("task", "Create and watch tasks of a running taskerpy",
-		o.taskCreate(), o.taskGet(), o.taskList(), o.taskSteps(), o.taskStep(), o.taskCancel())
+		o.taskCreate(), o.taskGet(), o.taskList(), o.taskWatch(), o.taskCancel(), o.taskGraph(), o.taskVisualize(),
+		o.taskSteps(), o.taskStep(), o.taskResetStep(), o.taskResolveStep(), o.taskCompleteStep(), o.taskStepAudit())
 }
 
 func (o Options) taskCreate() *cobra.Command {

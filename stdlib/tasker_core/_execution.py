@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from tasker_core.logging import log_warn
 from tasker_core.registry import HandlerDefinition, ResolverNotFoundError
-from tasker_core.types import StepHandlerResult
+from tasker_core.types import FfiStepEvent, StepContext, StepHandlerResult
 
 
 class Registry(Protocol):
@@ -89,6 +89,22 @@ def failure_of(error: BaseException) -> StepHandlerResult:
         },
         error_code=error_code if isinstance(error_code, str) else None,
     )
+
+
+def complete_models() -> bool:
+    """Build what models of a step still lack, and return whether they lacked any.
+
+    They are made without a validator, and releases of pydantic before 2.13
+    cannot write such a model where it stands in plain data.
+    """
+    lacking = [
+        model
+        for model in (FfiStepEvent, StepContext, StepHandlerResult)
+        if not model.__pydantic_complete__
+    ]
+    for model in lacking:
+        model.model_rebuild()
+    return bool(lacking)
 
 
 def _text_keyed(metadata: Any) -> dict[str, Any]:

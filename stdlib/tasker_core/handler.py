@@ -90,7 +90,7 @@ class HandlerRegistry:
             explicit.unregister(name)
         return True
 
-    def resolve(self, spec: HandlerSpec) -> Any:
+    def resolve(self, handler_spec: HandlerSpec) -> Any:
         """Return a new handler, or ``None`` if there is none.
 
         If the spec names a method, ``call`` of the handler reaches it.
@@ -98,7 +98,7 @@ class HandlerRegistry:
         Raises:
             ResolverNotFoundError: the spec names an unknown resolver.
         """
-        definition = self._normalize_to_definition(spec)
+        definition = self._normalize_to_definition(handler_spec)
         if definition is None:
             return None
         return self._resolver_chain.resolve(definition)
@@ -221,21 +221,21 @@ class HandlerRegistry:
             "bootstrapped": self._bootstrapped,
         }
 
-    def _normalize_to_definition(self, spec: Any) -> HandlerDefinition | None:
-        if isinstance(spec, str):
-            return HandlerDefinition(spec)
-        if isinstance(spec, HandlerDefinition):
-            return spec
-        if isinstance(spec, HandlerWrapper):
+    def _normalize_to_definition(self, handler_spec: Any) -> HandlerDefinition | None:
+        if isinstance(handler_spec, str):
+            return HandlerDefinition(handler_spec)
+        if isinstance(handler_spec, HandlerDefinition):
+            return handler_spec
+        if isinstance(handler_spec, HandlerWrapper):
             return HandlerDefinition(
-                callable=spec.callable,
-                handler_method=spec.handler_method,
-                resolver=spec.resolver,
-                initialization=spec.initialization,
+                callable=handler_spec.callable,
+                handler_method=handler_spec.handler_method,
+                resolver=handler_spec.resolver,
+                initialization=handler_spec.initialization,
             )
         log_warn(
             "A handler is asked for by a str, HandlerDefinition or HandlerWrapper, "
-            f"not by {type(spec).__name__}"
+            f"not by {type(handler_spec).__name__}"
         )
         return None
 
@@ -281,18 +281,18 @@ class HandlerRegistry:
                 return fixtures
         return TemplatePath.find_template_config_directory()
 
-    def _find_and_load_handler_class(self, handler_callable: str) -> type[StepHandler] | None:
-        module_name, _, class_name = (handler_callable or "").rpartition(".")
+    def _find_and_load_handler_class(self, callable_name: str) -> type[StepHandler] | None:
+        module_name, _, class_name = (callable_name or "").rpartition(".")
         if not module_name:
             return None
         try:
             found = getattr(importlib.import_module(module_name), class_name, None)
         except ModuleNotFoundError as exc:
-            log_debug(f"Handler {handler_callable!r} is not an importable class: {exc}")
+            log_debug(f"Handler {callable_name!r} is not an importable class: {exc}")
             return None
         except Exception as exc:
             log_warn(
-                f"Module {module_name!r} of handler {handler_callable!r} cannot be imported: "
+                f"Module {module_name!r} of handler {callable_name!r} cannot be imported: "
                 f"{type(exc).__name__}: {exc}"
             )
             return None

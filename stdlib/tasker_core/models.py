@@ -89,17 +89,17 @@ class DependencyResultsWrapper:
         """Wrap ``dependency_results``."""
         return cls(_results=data or {})
 
-    def get_result(self, name: str) -> Any:
+    def get_result(self, step_name: str) -> Any:
         """Return the stored result of a step as it is, or ``None``."""
-        return self._results.get(name)
+        return self._results.get(step_name)
 
-    def get_results(self, name: str) -> Any:
+    def get_results(self, step_name: str) -> Any:
         """Return what the handler of a step gave, or ``None``.
 
         That is the value under ``result`` of a dict that has this key, and
         else the stored value itself.
         """
-        stored = self._results.get(name)
+        stored = self._results.get(step_name)
         if isinstance(stored, dict) and "result" in stored:
             return stored["result"]
         return stored
@@ -243,17 +243,17 @@ class TaskSequenceStepWrapper:
             step_definition=StepDefinitionWrapper.from_dict(data.get("step_definition")),
         )
 
-    def get_task_field(self, name: str) -> Any:
+    def get_task_field(self, field_name: str) -> Any:
         """Return a value of the task's input, or ``None``."""
-        return self.task.context.get(name)
+        return self.task.context.get(field_name)
 
-    def get_dependency_result(self, name: str) -> Any:
+    def get_dependency_result(self, step_name: str) -> Any:
         """Return what the handler of an earlier step gave, or ``None``."""
-        return self.dependency_results.get_results(name)
+        return self.dependency_results.get_results(step_name)
 
-    def get_results(self, name: str) -> Any:
+    def get_results(self, step_name: str) -> Any:
         """Return what the handler of an earlier step gave, or ``None``."""
-        return self.dependency_results.get_results(name)
+        return self.dependency_results.get_results(step_name)
 
 
 def _name(outer: dict[str, Any], inner: dict[str, Any], key: str) -> str:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from tasker_core._execution import (
     awaited,
+    complete_models,
     failure_of,
     find_handler,
     has_running_loop,
@@ -147,25 +148,25 @@ class StepExecutionSubscriber:
         return _wrap_result(result)
 
     def _run_async_handler(
-        self, call: Callable[[StepContext], Awaitable[Any]], context: StepContext
+        self, call_method: Callable[[StepContext], Awaitable[Any]], context: StepContext
     ) -> Any:
         """Run a coroutine to its end, whether or not this thread has a loop."""
         import asyncio
 
         def run() -> Any:
-            return asyncio.run(awaited(call(context)))
+            return asyncio.run(awaited(call_method(context)))
 
         return in_other_thread(run) if has_running_loop() else run()
 
     def _create_handler_not_found_result(self, handler_name: str) -> StepHandlerResult:
         return not_found(handler_name)
 
-    def _create_error_result(self, exc: BaseException) -> StepHandlerResult:
+    def _create_error_result(self, error: BaseException) -> StepHandlerResult:
         """Return the failure that an exception stands for.
 
         It is retryable unless the exception itself says otherwise.
         """
-        return failure_of(exc)
+        return failure_of(error)
 
     def _submit_result(
         self, event: FfiStepEvent, handler_result: StepHandlerResult, execution_time_ms: int
@@ -176,7 +177,7 @@ class StepExecutionSubscriber:
         result: StepExecutionResult | None = None
         try:
             result = self._build_result(event, handler_result, execution_time_ms)
-            data = result.model_dump(mode="json")
+            data = _as_json(result)
         except Exception as exc:
             log_error(
                 f"The result of a step cannot be written as JSON: {type(exc).__name__}: {exc}",
@@ -318,6 +319,15 @@ class StepExecutionSubscriber:
             self._event_bridge.publish(event_name, *args)
         except Exception as exc:
             log_warn(f"A listener of {event_name!r} failed: {type(exc).__name__}: {exc}")
+
+
+def _as_json(result: StepExecutionResult) -> dict[str, Any]:
+    try:
+        return result.model_dump(mode="json")
+    except Exception:
+        if not complete_models():
+            raise
+        return result.model_dump(mode="json")
 
 
 def _handler_section(event: FfiStepEvent) -> dict[str, Any]:

@@ -117,9 +117,9 @@ class TemplateParser:
         return TemplateParser.extract_handlers_from_template(template)
 
     @staticmethod
-    def extract_handlers_from_template(template: dict[str, Any]) -> list[str]:
+    def extract_handlers_from_template(template_data: dict[str, Any]) -> list[str]:
         """Return the callables of a template's steps in their order."""
-        steps = template.get("steps")
+        steps = template_data.get("steps")
         if not isinstance(steps, list):
             return []
         callables = []

@@ -16,6 +16,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 from tasker_core._execution import (
     Registry,
+    complete_models,
     failure_of,
     find_handler,
     is_failure,
@@ -142,6 +143,8 @@ def _encode(step_uuid: str, result: StepHandlerResult, milliseconds: int) -> byt
             return _success(step_uuid, result, milliseconds)
         return _failure(step_uuid, result, milliseconds)
     except Exception as error:
+        if complete_models():
+            return _encode(step_uuid, result, milliseconds)
         _log.error("result cannot be written as JSON: %s", error)
         return PERMANENT + to_json(_unserializable(step_uuid, result, error, milliseconds))
 

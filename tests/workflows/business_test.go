@@ -3,7 +3,6 @@ package workflows_test
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -103,10 +102,10 @@ func TestThePipelineTurnsThreeSourcesIntoInsights(t *testing.T) {
 		requireComplete(t, o, slices.Clone(steps)...)
 		requireExtracts(t, o, steps)
 		requireTransforms(t, o, steps)
-		requireLike(t, `{
+		requireResult(t, o, steps[6], `{
 		  "total_revenue": 3199.73, "total_inventory_quantity": 575, "total_customers": 5, "total_customer_lifetime_value": 30500.0,
 		  "sales_transactions": 5, "inventory_reorder_alerts": 0, "revenue_per_customer": 639.95, "inventory_turnover_indicator": 5.5647,
-		  "aggregation_complete": true, "sources_included": 3}`, without(t, o, steps[6], "aggregated_at"), "the aggregate")
+		  "aggregation_complete": true, "sources_included": 3}`)
 		requireResult(t, o, steps[7], `{
 		  "insights": [
 		    {"category": "Revenue", "finding": "Total revenue of $3199.73 with 5 customers", "metric": 639.95, "recommendation": "Customer spend is healthy"},
@@ -137,6 +136,8 @@ func requireExtracts(t *testing.T, o outcome, steps []string) {
 	require.ElementsMatch(t, []string{"WH-01", "WH-02", "WH-03"}, inventory.Warehouses)
 }
 
+// requireTransforms checks what both families give alike, the names of their
+// sources included.
 func requireTransforms(t *testing.T, o outcome, steps []string) {
 	t.Helper()
 	daily := func(amount string) string {
@@ -149,9 +150,9 @@ func requireTransforms(t *testing.T, o outcome, steps []string) {
 	    "PROD-A": {"total_quantity": 7, "total_revenue": 699.93, "order_count": 2},
 	    "PROD-B": {"total_quantity": 10, "total_revenue": 999.9, "order_count": 2},
 	    "PROD-C": {"total_quantity": 10, "total_revenue": 1499.9, "order_count": 1}},
-	  "total_revenue": 3199.73, "transformation_type": "sales_analytics", "source": %q}`,
-		daily("499.95"), daily("299.97"), daily("199.98"), daily("1499.90"), daily("699.93"), steps[0]))
-	requireResult(t, o, steps[4], fmt.Sprintf(`{
+	  "total_revenue": 3199.73, "transformation_type": "sales_analytics", "source": "extract_sales_data"}`,
+		daily("499.95"), daily("299.97"), daily("199.98"), daily("1499.90"), daily("699.93")))
+	requireResult(t, o, steps[4], `{
 	  "record_count": 5,
 	  "warehouse_summary": {
 	    "WH-01": {"total_quantity": 225, "product_count": 2, "reorder_alerts": 0},
@@ -161,8 +162,8 @@ func requireTransforms(t *testing.T, o outcome, steps []string) {
 	    "PROD-A": {"total_quantity": 250, "warehouse_count": 2, "needs_reorder": false},
 	    "PROD-B": {"total_quantity": 125, "warehouse_count": 2, "needs_reorder": false},
 	    "PROD-C": {"total_quantity": 200, "warehouse_count": 1, "needs_reorder": false}},
-	  "total_quantity_on_hand": 575, "reorder_alerts": 0, "transformation_type": "inventory_analytics", "source": %q}`, steps[1]))
-	requireResult(t, o, steps[5], fmt.Sprintf(`{
+	  "total_quantity_on_hand": 575, "reorder_alerts": 0, "transformation_type": "inventory_analytics", "source": "extract_inventory_data"}`)
+	requireResult(t, o, steps[5], `{
 	  "record_count": 5,
 	  "tier_analysis": {
 	    "gold": {"customer_count": 2, "total_lifetime_value": 12500, "avg_lifetime_value": 6250},
@@ -170,7 +171,7 @@ func requireTransforms(t *testing.T, o outcome, steps []string) {
 	    "premium": {"customer_count": 1, "total_lifetime_value": 15000, "avg_lifetime_value": 15000},
 	    "standard": {"customer_count": 1, "total_lifetime_value": 500, "avg_lifetime_value": 500}},
 	  "value_segments": {"high_value": 1, "medium_value": 3, "low_value": 1},
-	  "total_lifetime_value": 30500.0, "avg_customer_value": 6100.0, "transformation_type": "customer_analytics", "source": %q}`, steps[2]))
+	  "total_lifetime_value": 30500.0, "avg_customer_value": 6100.0, "transformation_type": "customer_analytics", "source": "extract_customer_data"}`)
 }
 
 func TestAUserIsRegistered(t *testing.T) {
@@ -328,5 +329,5 @@ func without(t *testing.T, o outcome, name string, keys ...string) string {
 	for _, key := range keys {
 		delete(r, key)
 	}
-	return strings.TrimSpace(mustJSON(t, r))
+	return mustJSON(t, r)
 }

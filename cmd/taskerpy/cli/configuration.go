@@ -34,7 +34,8 @@ those over the file, that over defaults. The settings are keys of the TOML file,
 		},
 	}
 	s.register(cmd, "templates", "python", "listen", "data", "concurrency", "strict", "environment", "worker_id",
-		"switch_interval", "drain_timeout", "log_format", "log_level", "progress", "allowed_hosts")
+		"switch_interval", "drain_timeout", "log_format", "log_level", "progress", "allowed_hosts", "keep", "staleness",
+		"auth_keys", "auth_key_header", "auth_public_key", "auth_issuer", "auth_audience", "auth_strict")
 	outputFlag(cmd, &output)
 	return cmd
 }

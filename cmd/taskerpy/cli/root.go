@@ -66,6 +66,7 @@ stopped by a signal.`,
 	root.AddCommand(
 		a.runCommand(), a.checkCommand(), a.initCommand(),
 		a.pythonCommand(), a.testCommand(),
+		a.backupCommand(), a.authCommand(),
 		a.configCommand(), a.doctorCommand(), a.versionCommand(),
 	)
 	root.AddCommand(commands.New(commands.Options{Input: a.readInput})...)

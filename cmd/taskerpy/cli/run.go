@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tasker-systems/taskerpy/config"
+	"github.com/tasker-systems/taskerpy/engine"
 	"github.com/tasker-systems/taskerpy/worker"
 )
 
@@ -71,7 +72,8 @@ interrupted --task.`,
 	f.StringVarP(&o.input, "input", "i", "{}", "the task's input: `JSON`, @FILE or - for standard input")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "show no progress")
 	o.settings.register(cmd, "templates", "python", "listen", "data", "concurrency", "strict", "environment", "worker_id",
-		"switch_interval", "drain_timeout", "log_format", "log_level", "progress", "allowed_hosts")
+		"switch_interval", "drain_timeout", "log_format", "log_level", "progress", "allowed_hosts", "keep", "staleness",
+		"auth_keys", "auth_key_header", "auth_public_key", "auth_issuer", "auth_audience", "auth_strict")
 	return cmd
 }
 
@@ -80,6 +82,7 @@ func workerConfig(c *config.Config, l *logging) worker.Config {
 	return worker.Config{
 		Paths: c.Handlers, Templates: c.Templates, Python: c.Python, Data: c.Data, Concurrency: c.Concurrency,
 		Strict: c.Strict, Environment: c.Environment, WorkerID: c.WorkerID, SwitchInterval: c.SwitchInterval,
+		Keep: c.Keep, Staleness: engine.Staleness{Mode: engine.StalenessMode(c.Staleness)},
 		Log: l.log, LogLevel: c.LogLevel, Output: l.output,
 	}
 }

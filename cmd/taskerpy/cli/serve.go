@@ -21,6 +21,10 @@ func (a *app) serve(c *config.Config) error {
 	l := a.newLogging(c, true)
 	signals, stop := interrupts()
 	defer stop()
+	known, err := authenticator(c.Auth)
+	if err != nil {
+		return err
+	}
 	// The address first: whether it is free is known in no time.
 	listener, err := server.Listen(context.Background(), c.Listen)
 	if errors.Is(err, server.ErrBadAddress) {
@@ -44,7 +48,7 @@ func (a *app) serve(c *config.Config) error {
 		Engine: w.Engine(), Dispatch: w.Dispatcher().Stats, Lanes: w.DebugState, Events: eventStats(w.DomainEvents),
 		Config:  func() any { return c.Entries() },
 		Metrics: m.Handler(l.log), Version: version, Environment: c.Environment, WorkerID: c.WorkerID,
-		AllowedHosts: c.AllowedHosts, Log: l.log,
+		Auth: known, AllowedHosts: c.AllowedHosts, Log: l.log,
 	})
 	w.SetEndpoint("http://" + listener.Addr().String())
 	m.Follow(metrics.Sources{Engine: w.Engine(), Dispatch: w.Dispatcher().Stats, Lanes: w.Lanes, Draining: s.Draining})

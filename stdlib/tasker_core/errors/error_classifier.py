@@ -1,5 +1,6 @@
 """Tell whether an exception is worth another attempt."""
 
+import builtins
 from typing import Any, ClassVar
 
 from tasker_core.errors import (
@@ -65,6 +66,7 @@ class ErrorClassifier:
         ConnectionResetError,
         ConnectionAbortedError,
         BrokenPipeError,
+        builtins.TimeoutError,
         BlockingIOError,
         InterruptedError,
         OSError,
@@ -73,29 +75,29 @@ class ErrorClassifier:
     def __init__(self, *, default_retryable: bool = True) -> None:
         self._default_retryable = default_retryable
 
-    def retryable(self, exc: BaseException) -> bool:
+    def retryable(self, exception: BaseException) -> bool:
         """Return whether another attempt may succeed."""
-        return self._decide(exc)[0]
+        return self._decide(exception)[0]
 
-    def permanent(self, exc: BaseException) -> bool:
+    def permanent(self, exception: BaseException) -> bool:
         """Return whether every further attempt would fail too."""
-        return not self.retryable(exc)
+        return not self.retryable(exception)
 
-    def classify(self, exc: BaseException) -> dict[str, Any]:
+    def classify(self, exception: BaseException) -> dict[str, Any]:
         """Return ``error_type``, ``retryable`` and what decided it."""
-        retryable, classification = self._decide(exc)
+        retryable, classification = self._decide(exception)
         return {
-            "error_type": type(exc).__name__,
+            "error_type": type(exception).__name__,
             "retryable": retryable,
             "classification": classification,
         }
 
-    def _decide(self, exc: BaseException) -> tuple[bool, str]:
-        if hasattr(exc, "retryable"):
-            return bool(exc.retryable), "explicit_attribute"
-        if isinstance(exc, self.PERMANENT_ERROR_CLASSES):
+    def _decide(self, exception: BaseException) -> tuple[bool, str]:
+        if hasattr(exception, "retryable"):
+            return bool(exception.retryable), "explicit_attribute"
+        if isinstance(exception, self.PERMANENT_ERROR_CLASSES):
             return False, "permanent_class"
-        if isinstance(exc, self.RETRYABLE_ERROR_CLASSES):
+        if isinstance(exception, self.RETRYABLE_ERROR_CLASSES):
             return True, "retryable_class"
         return self._default_retryable, "default"
 
@@ -111,11 +113,11 @@ def get_classifier() -> ErrorClassifier:
     return _default_classifier
 
 
-def is_retryable(exc: BaseException) -> bool:
+def is_retryable(exception: BaseException) -> bool:
     """Return whether another attempt may succeed."""
-    return get_classifier().retryable(exc)
+    return get_classifier().retryable(exception)
 
 
-def is_permanent(exc: BaseException) -> bool:
+def is_permanent(exception: BaseException) -> bool:
     """Return whether every further attempt would fail too."""
-    return get_classifier().permanent(exc)
+    return get_classifier().permanent(exception)

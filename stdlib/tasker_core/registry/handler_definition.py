@@ -20,9 +20,9 @@ class HandlerDefinition:
     initialization: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def from_callable(cls, callable_name: str) -> "HandlerDefinition":
+    def from_callable(cls, callable_str: str) -> "HandlerDefinition":
         """Return a definition that says nothing but a name."""
-        return cls(callable_name)
+        return cls(callable_str)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any] | None) -> "HandlerDefinition":

@@ -66,7 +66,7 @@ class StepHandler(ABC):
     def failure(
         self,
         message: str,
-        error_type: str | ErrorType = ErrorType.HANDLER_ERROR,
+        error_type: str | ErrorType = "handler_error",
         retryable: bool = True,
         metadata: dict[str, Any] | None = None,
         error_code: str | None = None,

@@ -151,7 +151,7 @@ def step_handler(name: str, version: str = "1.0.0") -> HandlerDecorator:
     """Make a step handler of a function that returns the step's data."""
 
     def decorate(fn: Callable[..., Any]) -> FunctionalHandler:
-        return _attach(fn, _make_handler_class(fn, name, version, (StepHandler,)))
+        return _attach(fn, _make_handler_class(fn, name, version))
 
     return decorate
 
@@ -171,7 +171,12 @@ def decision_handler(name: str, version: str = "1.0.0") -> HandlerDecorator:
 
     def decorate(fn: Callable[..., Any]) -> FunctionalHandler:
         handler_class = _make_handler_class(
-            fn, name, version, (DecisionMixin, StepHandler), kind="decision_handler", wrap=wrap
+            fn,
+            name,
+            version,
+            bases=(DecisionMixin, StepHandler),
+            kind="decision_handler",
+            wrap=wrap,
         )
         return _attach(fn, handler_class)
 
@@ -198,7 +203,7 @@ def batch_analyzer(name: str, worker_template: str, version: str = "1.0.0") -> H
             fn,
             name,
             version,
-            (Batchable, StepHandler),
+            bases=(Batchable, StepHandler),
             kind="batch_analyzer",
             attributes={"_worker_template": worker_template},
             wrap=wrap,
@@ -217,7 +222,12 @@ def batch_worker(name: str, version: str = "1.0.0") -> HandlerDecorator:
 
     def decorate(fn: Callable[..., Any]) -> FunctionalHandler:
         handler_class = _make_handler_class(
-            fn, name, version, (Batchable, StepHandler), kind="batch_worker", extras=extras
+            fn,
+            name,
+            version,
+            bases=(Batchable, StepHandler),
+            kind="batch_worker",
+            extras=extras,
         )
         return _attach(fn, handler_class)
 
@@ -249,7 +259,7 @@ def api_handler(
             fn,
             name,
             version,
-            (APIMixin, StepHandler),
+            bases=(APIMixin, StepHandler),
             kind="api_handler",
             attributes=attributes,
             extras=extras,
@@ -273,8 +283,11 @@ def _make_handler_class(
     fn: Callable[..., Any],
     name: str,
     version: str,
-    bases: tuple[type, ...],
+    dep_map: dict[str, str] | None = None,
+    input_keys: list[str] | None = None,
+    result_transformer: Callable[[Any], StepHandlerResult] | None = None,
     *,
+    bases: tuple[type, ...] = (StepHandler,),
     kind: str = "step_handler",
     attributes: dict[str, Any] | None = None,
     extras: _Extras | None = None,
@@ -282,14 +295,20 @@ def _make_handler_class(
 ) -> type[StepHandler]:
     """Return a handler class whose ``call`` calls ``fn``.
 
-    ``kind`` is the decorator's name: the host infers templates from it.
+    ``dep_map`` and ``input_keys`` stand in for what the metadata decorators
+    said. ``result_transformer`` sees whatever ``fn`` returns, ``wrap`` only
+    what is no result yet, and the handler too. ``kind`` is the decorator's
+    name: the host infers templates from it.
     """
 
     def arguments(handler: Any, context: StepContext) -> dict[str, Any]:
         # The attributes are read at each call so that metadata decorators
         # work above the handler decorator too.
         injected = _inject_args(
-            fn, context, getattr(fn, "_depends_on", {}), getattr(fn, "_inputs", [])
+            fn,
+            context,
+            getattr(fn, "_depends_on", {}) if dep_map is None else dep_map,
+            getattr(fn, "_inputs", []) if input_keys is None else input_keys,
         )
         if extras is not None:
             parameters = _parameters(fn)
@@ -298,6 +317,8 @@ def _make_handler_class(
         return injected
 
     def finish(handler: Any, value: Any) -> StepHandlerResult:
+        if result_transformer is not None:
+            return result_transformer(value)
         if wrap is None or isinstance(value, StepHandlerResult):
             return _wrap_result(value)
         return wrap(handler, value)
@@ -430,19 +451,19 @@ def _is_awaitable(value: Any) -> bool:
     return inspect.isawaitable(value)
 
 
-def _wrap_result(value: Any) -> StepHandlerResult:
+def _wrap_result(result: Any) -> StepHandlerResult:
     """Return the handler result of what a function has returned."""
-    if isinstance(value, StepHandlerResult):
-        return value
-    if isinstance(value, dict):
-        return StepHandlerResult.success(value)
-    if value is None:
+    if isinstance(result, StepHandlerResult):
+        return result
+    if isinstance(result, dict):
+        return StepHandlerResult.success(result)
+    if result is None:
         return StepHandlerResult.success({})
-    if hasattr(value, "model_dump"):
-        value = value.model_dump(mode="json")
-        if isinstance(value, dict):
-            return StepHandlerResult.success(value)
-    return StepHandlerResult.success({"result": value})
+    if hasattr(result, "model_dump"):
+        result = result.model_dump(mode="json")
+        if isinstance(result, dict):
+            return StepHandlerResult.success(result)
+    return StepHandlerResult.success({"result": result})
 
 
 def _wrap_exception(exc: Exception) -> StepHandlerResult:

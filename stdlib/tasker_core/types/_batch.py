@@ -94,15 +94,15 @@ class BatchWorkerContext(Model):
     checkpoint: dict[str, Any] = Field(default_factory=dict)
 
     @classmethod
-    def from_step_context(cls, ctx: "StepContext") -> "BatchWorkerContext | None":
+    def from_step_context(cls, step_context: "StepContext") -> "BatchWorkerContext | None":
         """Return the batch of a step, or ``None`` if it has none.
 
         Raises:
             pydantic.ValidationError: the cursors are not integers; use
                 :class:`RustBatchWorkerInputs` for such batches.
         """
-        checkpoint = ctx.checkpoint or {}
-        inputs = ctx.step_inputs
+        checkpoint = step_context.checkpoint or {}
+        inputs = step_context.step_inputs
         if "cursor" in inputs:
             cursor = inputs["cursor"]
             return cls(
@@ -118,7 +118,9 @@ class BatchWorkerContext(Model):
                 batch_metadata=inputs.get("batch_metadata") or {},
                 checkpoint=checkpoint,
             )
-        batch = ctx.step_config.get("batch_context") or ctx.input_data.get("batch_context")
+        batch = step_context.step_config.get("batch_context") or step_context.input_data.get(
+            "batch_context"
+        )
         if not batch:
             return None
         cursor = batch.get("cursor_config") or {}

@@ -18,7 +18,7 @@ _DEFAULT_MAX_RETRIES = 3
 class StepContext(Model):
     """The task's input, the results of earlier steps and the step's settings."""
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, defer_build=False)
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     event: FfiStepEvent
     task_uuid: UUID

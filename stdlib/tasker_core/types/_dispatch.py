@@ -13,7 +13,7 @@ from tasker_core.types._trusted import construct
 class FfiStepEvent(Model):
     """A step that was handed to Python. Cannot be changed."""
 
-    model_config = ConfigDict(frozen=True, defer_build=False)
+    model_config = ConfigDict(frozen=True)
 
     event_id: str
     task_uuid: str

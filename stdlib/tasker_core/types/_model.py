@@ -17,8 +17,6 @@ class Model(BaseModel):
     as long as everything else that importing the package does.
     """
 
-    # Models that are put together without a validator must not leave theirs
-    # for later: older releases of pydantic cannot write such a model as JSON.
     model_config = ConfigDict(defer_build=True)
 
     @classmethod

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import AliasChoices, ConfigDict, Field
+from pydantic import AliasChoices, Field
 
 from tasker_core.types._enums import ErrorType
 from tasker_core.types._model import Model
@@ -21,8 +21,6 @@ class StepHandlerResult(Model):
     ``success`` is a way to make a result; ask ``is_success`` of one.
     """
 
-    model_config = ConfigDict(defer_build=False)
-
     is_success: bool = Field(
         validation_alias=AliasChoices("success", "is_success"),
         serialization_alias="success",
@@ -30,8 +28,8 @@ class StepHandlerResult(Model):
     result: dict[str, Any] | None = None
     error_message: str | None = None
     error_type: str | None = None
-    retryable: bool = True
     error_code: str | None = None
+    retryable: bool = True
     metadata: dict[str, Any] = Field(default_factory=dict)
 
     @classmethod
@@ -58,8 +56,8 @@ class StepHandlerResult(Model):
                     "result": None if result is None else dict(result),
                     "error_message": None,
                     "error_type": None,
-                    "retryable": True,
                     "error_code": None,
+                    "retryable": True,
                     "metadata": dict(metadata) if metadata else {},
                 },
                 {"is_success", "result", "metadata"},
@@ -99,16 +97,16 @@ class StepHandlerResult(Model):
                     "result": None,
                     "error_message": message,
                     "error_type": error_type,
-                    "retryable": retryable,
                     "error_code": error_code,
+                    "retryable": retryable,
                     "metadata": dict(metadata) if metadata else {},
                 },
                 {
                     "is_success",
                     "error_message",
                     "error_type",
-                    "retryable",
                     "error_code",
+                    "retryable",
                     "metadata",
                 },
             )
@@ -117,8 +115,8 @@ class StepHandlerResult(Model):
                 "success": False,
                 "error_message": message,
                 "error_type": error_type,
-                "retryable": retryable,
                 "error_code": error_code,
+                "retryable": retryable,
                 "metadata": metadata or {},
             },
         )

@@ -26,12 +26,6 @@ def _alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     EventBridge.reset_instance()
 
 
-@pytest.fixture(autouse=True)
-def _no_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Inside the binary too, tests start without a host."""
-    monkeypatch.setattr(_tasker_core, "_taskerpy", None)
-
-
 class FakeHost:
     """Stands where the binary's native module would be, and keeps what it is called with."""
 
@@ -54,7 +48,7 @@ class FakeHost:
 
 
 @pytest.fixture
-def host(_no_host: None, monkeypatch: pytest.MonkeyPatch) -> FakeHost:
+def host(without_host: None, monkeypatch: pytest.MonkeyPatch) -> FakeHost:
     """A host that answers what a test tells it to."""
     fake = FakeHost()
     monkeypatch.setattr(_tasker_core, "_taskerpy", fake)

@@ -4,12 +4,16 @@ import asyncio
 import contextvars
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import date
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
+import tasker_core
 from tasker_core import (
     HandlerRegistry,
     PermanentError,
@@ -257,6 +261,50 @@ def test_values_are_written_as_by_the_package() -> None:
 def test_integers_are_exact_and_keys_keep_their_order() -> None:
     _, stored = run(lambda c: {"z": c.get_input("n") ** 9, "a": 1}, input_data={"n": 2**40})
     assert list(stored["result"].items()) == [("z", 2**360), ("a", 1)]
+
+
+RETURNS_ITS_EVENT = """
+import json
+from unittest import mock
+from tasker_core import *
+from tasker_core import step_execution_subscriber as module
+from tasker_core.testing import step_event
+from taskerpy_host import lane
+
+class Subject(StepHandler):
+    def call(self, context):
+        return {"event": context.event, "result": self.success({"a": 1})}
+
+registry = HandlerRegistry.instance(skip_bootstrap=True)
+registry.register("subject", Subject)
+event = step_event(handler="subject")
+fields = {name: value for name, value in event}
+"""
+BY_LANE = """
+answer = json.loads(lane.run_step(json.dumps(fields).encode())[1:])
+"""
+BY_PROGRAM = """
+with mock.patch.object(module, "_complete_step_event") as complete:
+    StepExecutionSubscriber(EventBridge(), registry, "w")._handle_execution_event(event)
+answer = complete.call_args.args[1]
+"""
+
+
+@pytest.mark.parametrize("way", [BY_LANE, BY_PROGRAM])
+def test_a_handler_may_return_models_that_were_never_validated(way: str, tmp_path: Path) -> None:
+    """In an interpreter of its own: here other tests have validated them."""
+    check = "assert answer['result']['event']['step_uuid'] == event.step_uuid, answer"
+    source = Path(tasker_core.__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", RETURNS_ITS_EVENT + way + check],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(source)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("value", [object(), b"\xff"])

@@ -16,8 +16,8 @@ __all__ = ["APIMixin", "ApiResponse"]
 
 CLIENT_ERROR_CODES = range(400, 500)
 SERVER_ERROR_CODES = range(500, 600)
-NON_RETRYABLE_STATUS_CODES = frozenset({400, 401, 403, 404, 405, 406, 410, 422})
-RETRYABLE_STATUS_CODES = frozenset({408, 429, 500, 502, 503, 504})
+NON_RETRYABLE_STATUS_CODES = {400, 401, 403, 404, 405, 406, 410, 422}
+RETRYABLE_STATUS_CODES = {408, 429, 500, 502, 503, 504}
 
 _DEFAULT_TIMEOUT_SECONDS = 30.0
 # Waited when the server asks to wait in a way that is not a number of seconds.

@@ -1,0 +1,125 @@
+// Package program_test runs Python programs that start a worker and poll for
+// steps by themselves, as programs for the reference package do, with the
+// real binary (python-api-core §2, §8, §9, §12; python-api-more §7, §11). The
+// programs in testdata say what they expect with assert.
+package program_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// atOnce is how many programs run at the same time.
+const atOnce = 2
+
+var (
+	binary  string // the taskerpy that TestMain has built
+	root    string // of the checkout
+	running = make(chan struct{}, atOnce)
+)
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "taskerpy-program-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	binary = filepath.Join(dir, "taskerpy")
+	if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/taskerpy").CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
+		return 1
+	}
+	if root, err = filepath.Abs("../.."); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+// place is a folder of its own in which programs run one after the other.
+type place struct {
+	t   *testing.T
+	dir string
+	env []string
+}
+
+// newPlace makes a folder whose programs find the given templates. Their
+// workers listen on free ports.
+func newPlace(t *testing.T, templates string) *place {
+	t.Helper()
+	p := &place{t: t, dir: t.TempDir(), env: append(os.Environ(), "TASKER_TEMPLATE_PATH="+templates, "TASKER_LISTEN=127.0.0.1:0")}
+	if os.Getenv("VIRTUAL_ENV") == "" {
+		p.env = append(p.env, "VIRTUAL_ENV="+filepath.Join(root, ".venv"))
+	}
+	return p
+}
+
+// ours are the templates of testdata, linear those of the linear example.
+func ours() string   { return filepath.Join(root, "tests/program/testdata/templates") }
+func linear() string { return filepath.Join(root, "examples/linear") }
+
+// command is a python command of taskerpy in the folder.
+func (p *place) command(args ...string) *exec.Cmd {
+	cmd := exec.Command(binary, append([]string{"python"}, args...)...)
+	cmd.Dir, cmd.Env = p.dir, p.env
+	return cmd
+}
+
+// ended is what is left of a program.
+type ended struct {
+	code           int
+	stdout, stderr string
+}
+
+// python runs a python command to its end.
+func (p *place) python(args ...string) ended {
+	p.t.Helper()
+	running <- struct{}{}
+	defer func() { <-running }()
+	cmd := p.command(args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); !errors.As(err, new(*exec.ExitError)) {
+		require.NoError(p.t, err)
+	}
+	return ended{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+}
+
+// requireDone runs a program of testdata, whose assertions must hold.
+func (p *place) requireDone(program string) ended {
+	p.t.Helper()
+	e := p.python(filepath.Join(root, "tests/program/testdata", program))
+	require.Zero(p.t, e.code, e.stderr)
+	require.Equal(p.t, "done\n", e.stdout, e.stderr)
+	return e
+}
+
+func TestPrograms(t *testing.T) {
+	for program, templates := range map[string]string{
+		"life.py":           ours(),
+		"without_worker.py": ours(),
+		"linear.py":         linear(),
+		"answers.py":        ours(),
+		"checkpoint.py":     ours(),
+		"timeouts.py":       ours(),
+		"graceful.py":       ours(),
+		"domain_events.py":  ours(),
+		"worker_class.py":   ours(),
+		"threads.py":        ours(),
+	} {
+		t.Run(program, func(t *testing.T) {
+			t.Parallel()
+			newPlace(t, templates).requireDone(program)
+		})
+	}
+}
