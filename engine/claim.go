@@ -19,6 +19,7 @@ type claim struct {
 	stepID   int64
 	position int32
 	attempt  int32
+	began    store.Instant // the attempt: its number alone may come again after a reset
 
 	taskUUID, stepUUID, correlationID uuid.UUID
 
@@ -33,6 +34,11 @@ type claim struct {
 	before       snapshot
 	ancestors    []ancestor
 	stepTemplate []byte // step_definition
+}
+
+// of tells whether c is a claim of the attempt that s is in.
+func (c *claim) of(s *step) bool {
+	return s.state == StepInProgress && s.row.Attempts == c.attempt && s.row.LastAttemptedAt == c.began
 }
 
 // snapshot is what an event shows of the step's row.

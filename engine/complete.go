@@ -29,7 +29,7 @@ func (c *completion) apply(w *writer) error {
 			r = w.late(c)
 		}
 	}
-	if !c.taken || r == nil || r.steps[i].state != StepInProgress || r.steps[i].row.Attempts != c.claim.attempt {
+	if !c.taken || r == nil || !c.claim.of(&r.steps[i]) {
 		w.e.log.Debug("result dropped: nobody waits for it any more", "step", c.claim.name, "task_uuid", c.claim.taskUUID)
 		return nil
 	}
@@ -251,7 +251,7 @@ func (w *writer) startStep(r *run, i int32) *claim {
 		template = quote(s.row.TemplateStep)
 	}
 	c := &claim{
-		stepID: s.row.ID, position: i, attempt: s.row.Attempts,
+		stepID: s.row.ID, position: i, attempt: s.row.Attempts, began: s.row.LastAttemptedAt,
 		taskUUID: r.row.UUID, stepUUID: s.row.UUID, correlationID: r.row.CorrelationID,
 		key: r.key, name: s.name, timeout: def.timeout,
 		head: r.head, quoted: s.quoted, template: template, namedUUID: s.namedUUID, before: before, stepTemplate: def.json,

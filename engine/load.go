@@ -156,7 +156,7 @@ func (w *writer) resumeStep(r *run, i int32) {
 	case StepEnqueued:
 		w.offer(r, i)
 	case StepInProgress:
-		if c := w.handed[s.row.ID]; c == nil || c.attempt != s.row.Attempts {
+		if c := w.handed[s.row.ID]; c == nil || !c.of(s) {
 			delete(w.handed, s.row.ID)
 			w.offer(r, i) // claimed by a commit that seemed to fail: nobody has it
 		}

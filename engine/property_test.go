@@ -300,38 +300,55 @@ func (w *world) resting() bool {
 // act does one random thing.
 func (w *world) act() {
 	switch n := w.r.IntN(100); {
-	case n < 12 && len(w.ids) < tasksPerWorld:
-		w.submit()
 	case n < 70:
-		w.finish(1 + w.r.IntN(3))
+		w.change()
 	case n < 80:
 		pause := time.Duration(w.r.IntN(2000)) * time.Millisecond
 		w.note("%s pass", pause)
 		time.Sleep(pause)
-	case n < 84:
+	case n < 86:
+		times := 1 + w.r.IntN(3)
+		w.note("the next %d commits fail", times)
 		w.mu.Lock()
-		w.failing.before = 1 + w.r.IntN(3)
+		w.failing.before = times
 		w.mu.Unlock()
-		w.note("the next %d commits fail", w.failing.before)
-	case n < 87:
+		w.change()
+	case n < 90:
+		w.note("the next commit looks failed")
 		w.mu.Lock()
 		w.failing.after = 1
 		w.mu.Unlock()
-		w.note("the next commit looks failed")
-	case n < 93 && len(w.ids) > 0 && w.doubtful():
-		w.healthy()
-	case n < 88 && len(w.ids) > 0:
-		w.cancel(w.r.IntN(len(w.ids)))
-	case n < 93 && len(w.ids) > 0:
-		w.operate(w.r.IntN(len(w.ids)))
-	case n < 95 && len(w.stale) > 0:
+		w.change()
+	case n < 94 && len(w.stale) > 0:
 		h := w.stale[w.r.IntN(len(w.stale))]
 		w.note("a result of task %d step %d attempt %d comes again", h.task, h.step, h.attempt)
 		w.e.Complete(h.given, resultOf(h.given, dispatch.Success, "too late"))
-	case n < 97 && w.files >= 0:
+	case n < 96 && w.files >= 0:
 		w.die()
 	}
 	synctest.Wait()
+}
+
+// change asks the engine for a random change.
+func (w *world) change() {
+	n := w.r.IntN(100)
+	if n < 15 && len(w.ids) < tasksPerWorld {
+		w.submit()
+		return
+	}
+	if n < 85 || len(w.ids) == 0 {
+		w.finish(1 + w.r.IntN(3))
+		return
+	}
+	if w.doubtful() {
+		w.healthy()
+	}
+	task := max(0, len(w.ids)-1-w.r.IntN(4)) // a young one, which is likely not to be finished
+	if n < 90 {
+		w.cancel(task)
+	} else {
+		w.operate(task)
+	}
 }
 
 // id is the uuid of a task; nil when nobody knows it yet.
@@ -577,6 +594,9 @@ func (w *world) compare(n int) {
 		require.Equal(w.t, []any{want.state, want.attempts}, []any{s.CurrentState, s.Attempts}, "task %d step %d", n, i)
 		if want.state == "waiting_for_retry" {
 			require.True(w.t, want.next.Equal(*s.NextRetryAt), "task %d step %d: next attempt at %s, want %s", n, i, s.NextRetryAt, want.next)
+		}
+		if satisfies(want.state) {
+			require.Nil(w.t, s.NextRetryAt, "task %d step %d", n, i)
 		}
 		require.Contains(w.t, string(s.Results), want.result, "task %d step %d", n, i)
 	}

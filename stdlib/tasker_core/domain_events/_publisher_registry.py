@@ -57,7 +57,7 @@ class PublisherRegistry:
             if self._frozen:
                 raise RuntimeError("PublisherRegistry is frozen, cannot register new publishers")
             if not isinstance(publisher, BasePublisher):
-                raise ValueError(f"Expected BasePublisher instance, got {type(publisher).__name__}")
+                raise ValueError(f"Expected BasePublisher instance, got {type(publisher)}")
             key = name or publisher.publisher_name
             if key in self._publishers:
                 log_warn(f"PublisherRegistry: {key!r} takes the place of another publisher")

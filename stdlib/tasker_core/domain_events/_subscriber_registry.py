@@ -74,7 +74,7 @@ class SubscriberRegistry:
             ValueError: it is not an instance of :class:`BaseSubscriber`.
         """
         if not isinstance(subscriber, BaseSubscriber):
-            raise ValueError(f"Expected BaseSubscriber instance, got {type(subscriber).__name__}")
+            raise ValueError(f"Expected BaseSubscriber instance, got {type(subscriber)}")
         self._add(self._subscriber_instances, name or type(subscriber).__name__, subscriber)
 
     def start_all(self, poller: "InProcessDomainEventPoller") -> int:

@@ -223,4 +223,4 @@ def test_dynamic_steps_of_a_decision_are_forwarded() -> None:
     def decide() -> Decision:
         return Decision(DecisionPointOutcome.create_steps(["a"], [{"name": "a"}]))
 
-    assert result(decide)["decision_point_outcome"]["dynamic_steps"] == [{"name": "a"}]
+    assert result(decide)["dynamic_steps"] == [{"name": "a"}]

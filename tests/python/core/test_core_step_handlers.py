@@ -175,8 +175,8 @@ def test_an_outcome_with_dynamic_steps() -> None:
         "decision_point_outcome": {
             "type": "create_steps",
             "step_names": ["a"],
-            "dynamic_steps": [{"name": "a"}],
-        }
+        },
+        "dynamic_steps": [{"name": "a"}],
     }
 
 

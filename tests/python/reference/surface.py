@@ -155,7 +155,7 @@ def text_of_signature(function: Any) -> str:
             parts.append("/")
         kind = parameter.kind
         stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(kind, "")
-        text = f"{stars}{parameter.name}"
+        text = stars or parameter.name  # nobody can use the name of *args
         if parameter.default is not parameter.empty:
             text += f"={text_of_value(parameter.default)}"
         parts.append(text)
@@ -187,11 +187,7 @@ def is_public(base: type) -> bool:
 
 
 def describe_class(name: str, kind: type, into: dict[str, str]) -> None:
-    bases = [
-        base.__name__
-        for base in kind.__mro__[1:]
-        if is_public(base)
-    ]
+    bases = [base.__name__ for base in kind.__mro__[1:] if is_public(base)]
     into[name] = f"class of {', '.join(bases)}" if bases else "class"
     fields: set[str] = set()
     if issubclass(kind, enum.Enum):

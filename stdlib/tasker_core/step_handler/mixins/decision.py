@@ -42,13 +42,14 @@ class DecisionMixin(_Host):
         self, outcome: DecisionPointOutcome, metadata: dict[str, Any] | None = None
     ) -> StepHandlerResult:
         """Return the decision that ``outcome`` tells."""
-        decision: dict[str, Any] = {
-            "type": outcome.decision_type.value,
-            "step_names": outcome.next_step_names,
+        result: dict[str, Any] = {
+            "decision_point_outcome": {
+                "type": outcome.decision_type.value,
+                "step_names": outcome.next_step_names,
+            }
         }
         if outcome.dynamic_steps:
-            decision["dynamic_steps"] = outcome.dynamic_steps
-        result: dict[str, Any] = {"decision_point_outcome": decision}
+            result["dynamic_steps"] = outcome.dynamic_steps
         if outcome.routing_context:
             result["routing_context"] = outcome.routing_context
         return self.success(result, self._decision_metadata(metadata))
