@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -64,7 +65,9 @@ type Publisher struct {
 	started     bool
 	subscribers []string
 	fast        chan fastEvent
-	handling    sync.Mutex // Python handles one event at a time
+	gate        sync.RWMutex // events may be published by handlers that a drain does not wait for
+	closed      bool         // fast is
+	handling    sync.Mutex   // Python handles one event at a time
 	counts      counts
 
 	// Stopped one after the other: what is published last is still delivered.
@@ -177,7 +180,10 @@ func (p *Publisher) Drain(ctx context.Context) error {
 		}
 		p.publishing.end()
 		p.consuming.end()
+		p.gate.Lock()
+		p.closed = true
 		close(p.fast)
+		p.gate.Unlock()
 		p.delivering.Wait()
 	}()
 	select {
@@ -308,10 +314,31 @@ func quoted(s string) json.RawMessage {
 	return data
 }
 
+// PublishFast publishes an event that no step declares. Like every fast event
+// it is delivered in this process, and not kept. meta is added to the
+// envelope's metadata.
+func (p *Publisher) PublishFast(name string, value json.RawMessage, meta map[string]json.RawMessage) (uuid.UUID, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return uuid.Nil, fmt.Errorf("publish event %s: %w", name, err)
+	}
+	all := map[string]json.RawMessage{"fired_at": quoted(time.Now().UTC().Format(time.RFC3339Nano))}
+	maps.Copy(all, meta)
+	data, err := json.Marshal(envelope{EventID: id, Name: name, Version: "1.0", Meta: all, Payload: payload{Value: value}})
+	if err != nil {
+		return uuid.Nil, fmt.Errorf("publish event %s: %w", name, err)
+	}
+	p.counts.fast.Add(1)
+	p.deliver(routedEvent{engine.DomainEvent{Event: id, Name: name, JSON: data}, "fast"})
+	return id, nil
+}
+
 // deliver hands a fast event on.
 func (p *Publisher) deliver(e routedEvent) {
 	p.bus.put(e.JSON)
-	if len(p.subscribers) == 0 {
+	p.gate.RLock()
+	defer p.gate.RUnlock()
+	if len(p.subscribers) == 0 || p.closed {
 		return
 	}
 	select {

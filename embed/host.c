@@ -101,6 +101,8 @@ int tp_run_main(void)
 {
     int code = Py_RunMain();
     fflush(NULL); /* the process ends without C's exit() */
+    if (tp_is_child())
+        _exit(code); /* a forked child has no Go to return to */
     return code;
 }
 

@@ -180,6 +180,34 @@ func TestARetryClaimedInACommitThatLooksFailedIsHandedOut(t *testing.T) {
 	})
 }
 
+// The batch that stores the failure also resets the step and hands it out
+// again, with the number of the attempt that failed, and only looks failed.
+func TestAResultIsNotTakenForThatOfTheAttemptAfterAReset(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, b := breaking(t, Options{}, retrying("max_attempts: 1"))
+		id := submit(t, e, asked("retrying", 1))
+		first := take(t, e)
+		claimed := make(chan []*dispatch.Step, 1)
+		go func() {
+			steps, _ := e.Claim(soon(t), 1)
+			claimed <- steps
+		}()
+		synctest.Wait()
+		b.before.Store(1)
+		finish(t, e, first, dispatch.PermanentFailure, "broken")
+		synctest.Wait()
+		b.after.Store(1)
+		_, err := e.ResetStep(t.Context(), id, first.StepUUID, Operation{})
+		require.ErrorIs(t, err, ErrUnavailable)
+		second := <-claimed
+		require.Len(t, second, 1)
+		require.Equal(t, "in_progress", states(t, e, id)["flaky"])
+		finish(t, e, second[0], dispatch.Success, 1)
+		healthy(t, e)
+		require.Equal(t, "complete", states(t, e, id)["flaky"])
+	})
+}
+
 func TestAWaitEndsWhenTheLastCommitLooksFailed(t *testing.T) {
 	both(t, func(t *testing.T, fail func(*breaker, int32), _ bool) {
 		e, b := breaking(t, Options{}, dag("single", "only"))

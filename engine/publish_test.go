@@ -68,6 +68,16 @@ func TestAPublicationCarriesWhatTheHandlerGotAndGave(t *testing.T) {
 	require.Contains(t, string(all[0].Result), `"total":3`)
 }
 
+func TestAfterSyncTheResultsHandedInBeforeCanBePublished(t *testing.T) {
+	e := open(t, Options{}, announcing)
+	submit(t, e, asked("announcing", 1))
+	finish(t, e, take(t, e), dispatch.Success, 1)
+	require.NoError(t, e.Sync(t.Context()))
+	require.Len(t, publications(e), 1)
+	require.NoError(t, e.Close(t.Context()))
+	require.ErrorIs(t, e.Sync(t.Context()), ErrClosed)
+}
+
 func TestWhatWasNotPublishedComesAgainAfterARestartWithTheSameEventID(t *testing.T) {
 	e := open(t, Options{}, announcing)
 	submit(t, e, asked("announcing", 1))

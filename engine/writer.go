@@ -293,17 +293,11 @@ func (w *writer) writeRun(r *run) error {
 func (w *writer) finish() {
 	b := &w.batch
 	if len(b.changes) > 0 && w.e.watchers.any() {
-		w.e.watchers.publish(b.changes) // first: who watches from an answer on sees what comes after it
-	}
-	for _, g := range b.grants {
-		g.to.granted <- grant{claims: g.claims}
+		w.e.watchers.publish(b.changes)
 	}
 	if n := len(b.publications); n > 0 {
 		w.e.outbox.put(b.publications)
 		w.offered = b.publications[n-1].id
-	}
-	for _, r := range b.requests {
-		r.reply(w, nil)
 	}
 	for _, r := range b.dirty {
 		w.saved(r)
@@ -311,8 +305,15 @@ func (w *writer) finish() {
 	for _, r := range b.found {
 		w.letGo(r)
 	}
-	w.clearBatch()
 	w.count()
+	// Last: who has an answer finds everything as it is after it.
+	for _, g := range b.grants {
+		g.to.granted <- grant{claims: g.claims}
+	}
+	for _, r := range b.requests {
+		r.reply(w, nil)
+	}
+	w.clearBatch()
 }
 
 // saved notes that a run is in the file as it is, and lets go of it when

@@ -56,6 +56,9 @@ type Loaded struct {
 	Handlers []Handler `json:"handlers"`
 	Problems []Problem `json:"problems"`
 	Modules  []string  `json:"modules"`
+	// Subscribers says that the modules have registered some for domain
+	// events.
+	Subscribers bool `json:"subscribers"`
 }
 
 // Host runs a user's handlers in a started interpreter.

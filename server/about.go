@@ -33,8 +33,20 @@ func anyText() schema { return schema{"type": "string"} }
 // atMost is a text of so many bytes.
 func atMost(n int) schema { return schema{"type": "string", "maxLength": n} }
 
+func orNull(s schema) schema { return schema{"anyOf": []schema{s, {"type": "null"}}} }
+
 // listOf is a list of the type of value.
 func listOf[T any](T) []T { return nil }
+
+// follow is a link to an operation whose parameters are in the answer, given as
+// names and pointers.
+func follow(operation string, parameters ...string) schema {
+	values := schema{}
+	for i := 0; i < len(parameters); i += 2 {
+		values[parameters[i]] = "$response.body#" + parameters[i+1]
+	}
+	return schema{"operationId": operation, "parameters": values}
+}
 
 // maxText is how long the engine lets the texts of a task be, in bytes.
 const maxText = 128
@@ -55,6 +67,13 @@ var (
 	aboutCreateTask = operation{
 		id: "createTask", summary: "Create a task from a template", tag: tagTasks, body: taskRequestSchema(), answer: engine.Task{},
 		refusals: []int{http.StatusNotFound, http.StatusConflict},
+		links: schema{
+			"task": follow("getTask", "task", "/task_uuid"), "cancel": follow("cancelTask", "task", "/task_uuid"),
+			"summary": follow("summarizeTask", "task", "/task_uuid"), "steps": follow("listSteps", "task", "/task_uuid"),
+			"step":   follow("getStep", "task", "/task_uuid", "step", "/steps/0/workflow_step_uuid"),
+			"audit":  follow("auditStep", "task", "/task_uuid", "step", "/steps/0/workflow_step_uuid"),
+			"change": follow("changeStep", "task", "/task_uuid", "step", "/steps/0/workflow_step_uuid"),
+		},
 	}
 	aboutListTasks = operation{
 		id: "listTasks", summary: "List tasks, newest first", tag: tagTasks, answer: engine.TaskList{},
@@ -62,7 +81,7 @@ var (
 			{"page", "counted from 1", number(1, math.MaxInt32, 1)},
 			{"per_page", "tasks of a page", number(1, maxPerPage, defaultPerPage)},
 			{"namespace", "only tasks of this namespace", anyText()},
-			{"status", "only tasks in this state; completed means complete, pending all others", taskStatusSchema()},
+			{"status", "only tasks in this state; completed means complete, pending all others, nothing any", taskStatusSchema()},
 			{"initiator", "only tasks that this one asked for", anyText()},
 			{"source_system", "only tasks from this system", anyText()},
 			{"true_status", "show the tasks' states as status, instead of completed or pending", flag()},
@@ -159,19 +178,19 @@ var (
 // The bodies of requests (engine-semantics §2.1, §7.1, §7.5).
 
 func taskRequestSchema() schema {
-	name := schema{"type": "string", "minLength": 1, "maxLength": maxText}
+	name := schema{"type": "string", "pattern": `[^\s]`, "maxLength": maxText} // not blank
 	return schema{
 		"type": "object", "required": []string{"name", "namespace", "version", "context", "initiator", "source_system", "reason"},
 		"properties": schema{
 			"name": name, "namespace": name, "version": name, "context": schema{"type": "object"},
 			"initiator": atMost(maxText), "source_system": atMost(maxText), "reason": atMost(maxText),
-			"tags":                  schema{"type": []string{"array", "null"}, "items": anyText()},
-			"priority":              schema{"type": []string{"integer", "null"}, "minimum": math.MinInt32, "maximum": math.MaxInt32},
-			"correlation_id":        schema{"type": []string{"string", "null"}, "format": "uuid"},
-			"parent_correlation_id": schema{"type": []string{"string", "null"}, "format": "uuid"},
-			"idempotency_key":       schema{"type": []string{"string", "null"}},
-			"requested_at":          schema{"type": []string{"string", "null"}, "pattern": naivePattern},
-			"options":               schema{"type": []string{"object", "null"}},
+			"tags":                  orNull(schema{"type": "array", "items": anyText()}),
+			"priority":              orNull(schema{"type": "integer", "minimum": math.MinInt32, "maximum": math.MaxInt32}),
+			"correlation_id":        orNull(schema{"type": "string", "format": "uuid"}),
+			"parent_correlation_id": orNull(schema{"type": "string", "format": "uuid"}),
+			"idempotency_key":       orNull(anyText()),
+			"requested_at":          orNull(schema{"type": "string", "pattern": existingPattern}),
+			"options":               orNull(schema{"type": "object"}),
 		},
 	}
 }
@@ -197,10 +216,10 @@ func stepActionSchema() schema {
 
 func dlqUpdateSchema() schema {
 	return schema{"type": "object", "properties": schema{
-		"resolution_status": schema{"anyOf": []schema{dlqStatusSchema(), {"type": "null"}}},
-		"resolution_notes":  schema{"type": []string{"string", "null"}},
-		"resolved_by":       schema{"type": []string{"string", "null"}},
-		"metadata":          schema{"type": []string{"object", "null"}},
+		"resolution_status": orNull(dlqStatusSchema()),
+		"resolution_notes":  orNull(anyText()),
+		"resolved_by":       orNull(anyText()),
+		"metadata":          orNull(schema{"type": "object"}),
 	}}
 }
 
@@ -209,6 +228,6 @@ func dlqStatusSchema() schema {
 }
 
 func taskStatusSchema() schema {
-	return words("completed", "pending", "initializing", "enqueuing_steps", "steps_in_process", "evaluating_results", "waiting_for_dependencies",
+	return words("", "completed", "pending", "initializing", "enqueuing_steps", "steps_in_process", "evaluating_results", "waiting_for_dependencies",
 		"waiting_for_retry", "blocked_by_failures", "complete", "error", "cancelled", "resolved_manually")
 }

@@ -21,6 +21,8 @@ type operation struct {
 	answer any
 	// media is what the answer is when it is not JSON.
 	media string
+	// links tell where to go on from the answer, by name.
+	links schema
 	// refusals are the statuses of errors beside those that any route has.
 	refusals []int
 }
@@ -34,6 +36,7 @@ type parameter struct {
 // openAPI is GET /api-docs/openapi.json.
 func (s *Server) openAPI(*http.Request) (any, error) {
 	d := newDocument()
+	d.examples = s.taskExamples()
 	if s.o.Auth != nil {
 		d.ways = securitySchemes(s.o.Auth.Options())
 	}
@@ -55,6 +58,26 @@ func (s *Server) openAPI(*http.Request) (any, error) {
 	}, nil
 }
 
+// maxExamples is how many templates the document has examples for.
+const maxExamples = 20
+
+// taskExamples are the least that creates a task of each template, as far as
+// its context may be empty.
+func (s *Server) taskExamples() schema {
+	all := schema{}
+	for _, registered := range s.o.Engine.Templates() {
+		t := registered.Template
+		if len(all) == maxExamples {
+			break
+		}
+		all[t.Key()] = schema{"value": schema{
+			"name": t.Name, "namespace": t.Namespace, "version": t.Version, "context": schema{},
+			"initiator": "openapi", "source_system": "openapi", "reason": "example",
+		}}
+	}
+	return all
+}
+
 // securitySchemes are the ways to tell who asks.
 func securitySchemes(o auth.Options) schema {
 	all := schema{}
@@ -72,6 +95,8 @@ type document struct {
 	paths   map[string]schema
 	schemas *schemas
 	ways    schema // to authenticate, by name; nil when nobody has to
+	// examples are bodies that create tasks, by template.
+	examples schema
 }
 
 func newDocument() *document {
@@ -86,7 +111,11 @@ func (d *document) add(r route) {
 		o["parameters"] = parameters
 	}
 	if r.about.body != nil {
-		o["requestBody"] = schema{"required": true, "content": schema{"application/json": schema{"schema": r.about.body}}}
+		body := schema{"schema": r.about.body}
+		if r.about.id == aboutCreateTask.id && len(d.examples) > 0 {
+			body["examples"] = d.examples
+		}
+		o["requestBody"] = schema{"required": true, "content": schema{"application/json": body}}
 	}
 	o["responses"] = d.responses(r, secured)
 	if secured {
@@ -128,6 +157,9 @@ func (d *document) parameters(r route) []schema {
 // responses are the answer and all refusals.
 func (d *document) responses(r route, secured bool) schema {
 	ok := schema{"description": "OK"}
+	if r.about.links != nil {
+		ok["links"] = r.about.links
+	}
 	switch {
 	case r.about.media != "":
 		ok["content"] = schema{r.about.media: schema{"schema": schema{"type": "string"}}}

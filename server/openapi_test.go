@@ -89,6 +89,14 @@ func TestTheDocumentIsWellFormed(t *testing.T) {
 			require.Equal(t, method == "post" || method == "patch", o["requestBody"] != nil, id)
 		}
 	}
+	for _, operations := range d["paths"].(map[string]any) {
+		for _, o := range operations.(map[string]any) {
+			links, _ := o.(map[string]any)["responses"].(map[string]any)["200"].(map[string]any)["links"].(map[string]any)
+			for name, link := range links {
+				require.True(t, ids[link.(map[string]any)["operationId"].(string)], name)
+			}
+		}
+	}
 	// Every reference leads somewhere.
 	var walk func(value any)
 	walk = func(value any) {
@@ -108,6 +116,17 @@ func TestTheDocumentIsWellFormed(t *testing.T) {
 		}
 	}
 	walk(d)
+}
+
+func TestTheExamplesOfTheDocumentCreateTasks(t *testing.T) {
+	s := openShop(t)
+	require.NoError(t, s.engine.Register(t.Context(), parseTemplate(t, `{name: free, namespace_name: shop, version: 1.0.0, steps: [{name: a, handler: {callable: A}}]}`)))
+	create := document(t, s.server)["paths"].(map[string]any)["/v1/tasks"].(map[string]any)["post"].(map[string]any)
+	examples := create["requestBody"].(map[string]any)["content"].(map[string]any)["application/json"].(map[string]any)["examples"].(map[string]any)
+	require.Len(t, examples, 2)
+	body, err := json.Marshal(examples["shop/free@1.0.0"].(map[string]any)["value"])
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, s.ask(http.MethodPost, "/v1/tasks", string(body)).Code)
 }
 
 func TestTheDocumentNamesTheWaysToAuthenticate(t *testing.T) {

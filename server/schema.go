@@ -32,8 +32,14 @@ func (s *schemas) of(value any) schema {
 	return s.ofType(reflect.TypeOf(value))
 }
 
-// naivePattern is how engine.NaiveTime is written.
-const naivePattern = `^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?$`
+const (
+	// naivePattern is how engine.NaiveTime is written.
+	naivePattern = `^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?$`
+	// existingPattern is naivePattern for requests: of times that exist, but
+	// for leap days, which no pattern can tell.
+	existingPattern = `^[0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))` +
+		`T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?$`
+)
 
 func (s *schemas) ofType(t reflect.Type) schema {
 	switch t {

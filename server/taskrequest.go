@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,6 +27,19 @@ func readTaskRequest(r *http.Request) (engine.TaskRequest, error) {
 // naiveLayout is how requested_at is written: without a zone.
 const naiveLayout = "2006-01-02T15:04:05"
 
+// integer is a 32-bit integer in any spelling of JSON: 740.0 and 7.4e2 are 740.
+type integer int32
+
+// UnmarshalJSON refuses what is no whole number.
+func (i *integer) UnmarshalJSON(data []byte) error {
+	value, err := strconv.ParseFloat(string(data), 64)
+	if err != nil || value != math.Trunc(value) || value < math.MinInt32 || value > math.MaxInt32 {
+		return errors.New("not a 32-bit integer")
+	}
+	*i = integer(value)
+	return nil
+}
+
 // taskRequest takes the fields apart; all that is wrong is told at once.
 // Unknown fields are ignored.
 func (f fields) taskRequest() (engine.TaskRequest, error) {
@@ -41,7 +56,9 @@ func (f fields) taskRequest() (engine.TaskRequest, error) {
 	note(required(f, "initiator", "a string", &r.Initiator))
 	note(required(f, "source_system", "a string", &r.SourceSystem))
 	note(required(f, "reason", "a string", &r.Reason))
-	note(optional(f, "priority", "a 32-bit integer", &r.Priority))
+	var priority integer
+	note(optional(f, "priority", "a 32-bit integer", &priority))
+	r.Priority = int32(priority)
 	note(optional(f, "correlation_id", "a UUID", &r.CorrelationID))
 	note(optional(f, "parent_correlation_id", "a UUID", &r.ParentCorrelationID))
 	note(optional(f, "idempotency_key", "a string", &r.IdempotencyKey))

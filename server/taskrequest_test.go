@@ -58,6 +58,7 @@ func TestABodyOfTheWrongShapeIsUnprocessable(t *testing.T) {
 		`7`:                                                    "must be a JSON object",
 		with(`"name": "again"`):                                "field name appears twice",
 		with(`"priority": "high"`):                             `field priority must be a 32-bit integer; "high" is not`,
+		with(`"priority": "5"`):                                "field priority",
 		with(`"priority": 1.5`):                                "field priority",
 		with(`"priority": 3000000000`):                         "field priority",
 		with(`"tags": "x"`):                                    "field tags must be a list of strings",
@@ -141,4 +142,13 @@ func FuzzTaskRequest(f *testing.F) {
 			t.Fatalf("status %d: %s", rec.Code, rec.Body)
 		}
 	})
+}
+
+func TestAPriorityMayBeSpelledAsJSONLikes(t *testing.T) {
+	for text, want := range map[string]int32{"740.0": 740, "7.4e2": 740, "-0": 0, "-2147483648": -2147483648, "2147483647": 2147483647} {
+		e := &fake{task: completeTask()}
+		rec := ask(t, e, http.MethodPost, "/v1/tasks", with(`"priority": `+text))
+		require.Equal(t, http.StatusOK, rec.Code, rec.Body.String())
+		require.Equal(t, want, e.request.Priority, text)
+	}
 }

@@ -22,6 +22,8 @@ type python struct {
 	runtime *gil.Runtime
 	host    *handlers.Host
 	report  Report
+	// subscribers says that there are some, even if no template declares events.
+	subscribers bool
 }
 
 // stop ends the interpreter; the dispatcher must be drained before.
@@ -75,6 +77,7 @@ func (p *python) find(c Config) error {
 		return err
 	}
 	p.report.Handlers = loaded.Handlers
+	p.subscribers = loaded.Subscribers
 	for _, problem := range loaded.Problems {
 		p.report.Findings = append(p.report.Findings, importFinding(problem, p.report.Python.Executable))
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/tasker-systems/taskerpy/domainevent"
 	"github.com/tasker-systems/taskerpy/embed"
 	"github.com/tasker-systems/taskerpy/template"
 )
@@ -26,10 +27,16 @@ type service interface {
 type natives struct {
 	output
 	schemas template.EventSchemas
+	records *Records
 	// program starts and stops workers on behalf of a Python program; nil in
 	// a worker whose steps the lanes run.
 	program *Program
 	running atomic.Pointer[service]
+}
+
+// newNatives makes what answers before there is a worker; c is filled.
+func newNatives(c Config) *natives {
+	return &natives{output: output{c.Output, c.LogLevel}, records: c.Records}
 }
 
 // serve makes s the running worker; nil means there is none.
@@ -44,6 +51,9 @@ func (n *natives) serve(s service) {
 func (n *natives) native(name string, payload []byte) ([]byte, error) {
 	if ok, err := n.line(name, payload); ok {
 		return nil, err
+	}
+	if answer, ok, err := n.records.native(name, payload); ok {
+		return answer, err
 	}
 	if name == "check_domain_event" {
 		return nil, n.checkDomainEvent(payload)
@@ -69,6 +79,23 @@ func (n *natives) native(name string, payload []byte) ([]byte, error) {
 	default:
 		return nil, errNoWorker
 	}
+}
+
+// publishEvent publishes an event that a program made, and answers its id.
+func publishEvent(p *domainevent.Publisher, request []byte) ([]byte, error) {
+	var r struct {
+		Name    string                     `json:"event_name"`
+		Payload json.RawMessage            `json:"payload"`
+		Meta    map[string]json.RawMessage `json:"metadata"`
+	}
+	if err := json.Unmarshal(request, &r); err != nil {
+		return nil, fmt.Errorf("publish domain event: %w", err)
+	}
+	id, err := p.PublishFast(r.Name, r.Payload, r.Meta)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(id)
 }
 
 // checkDomainEvent refuses a payload that does not fit its event's schema.

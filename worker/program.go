@@ -61,7 +61,8 @@ type programWorker struct {
 func NewProgram(c ProgramConfig) *Program {
 	c.fill()
 	p := &Program{c: c}
-	p.natives = &natives{output: output{c.Output, c.LogLevel}, program: p}
+	p.natives = newNatives(c.Config)
+	p.natives.program = p
 	return p
 }
 
@@ -210,6 +211,8 @@ func (w *programWorker) call(name string, payload []byte) ([]byte, error) {
 			return nil, embed.ValueError{Text: "Conversion error: Failed to convert completion data: " + err.Error()}
 		}
 		return json.Marshal(done)
+	case "publish_domain_event":
+		return publishEvent(w.publisher, payload)
 	case "check_starvation_warnings":
 		w.poller.WarnStarving()
 		return []byte("true"), nil

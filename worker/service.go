@@ -15,7 +15,10 @@ var errOwned = errors.New("this worker belongs to taskerpy, whose process runs t
 
 // call answers the native functions for handlers that lanes run. Steps are
 // dispatched to the handlers directly, so there is never one to poll.
-func (w *Worker) call(name string, _ []byte) ([]byte, error) {
+func (w *Worker) call(name string, payload []byte) ([]byte, error) {
+	if name == "publish_domain_event" {
+		return publishEvent(w.publisher, payload)
+	}
 	if answer, ok, err := w.status.call(name); ok {
 		return answer, err
 	}
@@ -53,11 +56,12 @@ func (w *Worker) SetEndpoint(url string) { w.status.endpoint = url }
 // timeouts: the process should be drained and started again.
 func (w *Worker) Exhausted() <-chan struct{} { return w.exhausted }
 
-// startEvents starts publishing domain events, if a template declares some.
+// startEvents starts publishing domain events, if a template declares some or
+// somebody has subscribed to what handlers may publish themselves.
 func (w *Worker) startEvents(ctx context.Context, c Config) error {
 	o := domainevent.Options{Engine: w.engine, Log: c.Log}
 	w.publisher = domainevent.New(o)
-	if !slices.ContainsFunc(w.python.report.Templates, declaresEvents) {
+	if !w.python.subscribers && !slices.ContainsFunc(w.python.report.Templates, declaresEvents) {
 		return nil
 	}
 	events, err := w.python.host.NewEvents()

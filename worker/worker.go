@@ -59,6 +59,9 @@ type Config struct {
 
 	Log      *slog.Logger // nil discards
 	LogLevel slog.Level   // what Python's logging passes on
+	// Records, when not nil, copies Log for programs; the handler of Log is
+	// then one of its handlers.
+	Records *Records
 	// Output receives what handlers print and log, LogLines(Log) when nil.
 	Output func(OutputLine)
 	// Accept, when not nil, sees what was found, all of it usable, before the
@@ -75,6 +78,11 @@ func (c *Config) fill() {
 	}
 	if c.Output == nil {
 		c.Output = LogLines(c.Log)
+	}
+	// After Output: what Python has logged must not come back to it.
+	if c.Records == nil {
+		c.Records = NewRecords()
+		c.Log = slog.New(c.Records.Handler(c.Log.Handler()))
 	}
 	if c.WorkerID == "" {
 		c.WorkerID = DefaultID()
@@ -116,7 +124,7 @@ func (e *ProblemsError) Error() string {
 // user's files are findings; the error is of the environment or the host.
 func Check(ctx context.Context, c Config) (Report, error) {
 	c.fill()
-	p, err := prepare(ctx, c, &natives{output: output{c.Output, c.LogLevel}})
+	p, err := prepare(ctx, c, newNatives(c))
 	if p != nil {
 		defer p.abandon(ctx, c.Log)
 	}
@@ -144,7 +152,7 @@ type Worker struct {
 // process has the data file.
 func Start(ctx context.Context, c Config) (*Worker, error) {
 	c.fill()
-	w := &Worker{log: c.Log, natives: &natives{output: output{c.Output, c.LogLevel}}, exhausted: make(chan struct{})}
+	w := &Worker{log: c.Log, natives: newNatives(c), exhausted: make(chan struct{})}
 	var err error
 	if w.python, err = prepare(ctx, c, w.natives); err != nil {
 		return nil, w.abandon(ctx, err)

@@ -47,6 +47,7 @@ from tasker_core.domain_events import (
     StepEventContext,
     StepResult,
 )
+from tasker_core.domain_events import publish_domain_event as publish_domain_event
 from tasker_core.errors import (
     AuthenticationError,
     AuthorizationError,
@@ -272,6 +273,11 @@ __all__ = [
     "transition_to_graceful_shutdown",
     "version",
 ]
+
+
+# Other names that programs look for; they are no part of the export list.
+worker_status = get_worker_status
+get_config = get_worker_config
 
 
 def version() -> str:

@@ -212,6 +212,34 @@ def get_worker_config() -> dict[str, _Any]:
     return _enter_dict("get_worker_config")
 
 
+def _publish_domain_event(
+    name: str, payload: dict[str, _Any], metadata: dict[str, _Any]
+) -> str:
+    """Publish a fast event of this process; return its id."""
+    arguments = _convert(
+        lambda: {"event_name": name, "payload": payload, "metadata": metadata},
+        "Conversion error: Failed to convert domain event",
+    )
+    return str(_enter("publish_domain_event", arguments))
+
+
+def _receive_host_records(level: int) -> None:
+    """Have the host keep its log from a level of ``logging`` on."""
+    if _taskerpy is None:
+        raise RuntimeError("records of the host can be received only inside taskerpy")
+    _enter("receive_host_records", {"level": level})
+
+
+def _next_host_records() -> dict[str, _Any] | None:
+    """Wait for records of the host; ``None`` when there will be no more."""
+    return _enter_dict_or_none("next_host_records")
+
+
+def _stop_host_records() -> None:
+    """Wake who waits for records; there will be no more."""
+    _enter("stop_host_records")
+
+
 def client_create_task(request: dict[str, _Any]) -> dict[str, _Any]:
     """Create a task and return it."""
     _expect("request", request, dict)

@@ -4,7 +4,7 @@ They go where the worker's own log goes. Without a worker they may be written
 too, and no call of these functions raises.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasker_core._conversion import text_of
 from tasker_core._tasker_core import log_debug as _log_debug
@@ -13,6 +13,9 @@ from tasker_core._tasker_core import log_info as _log_info
 from tasker_core._tasker_core import log_trace as _log_trace
 from tasker_core._tasker_core import log_warn as _log_warn
 from tasker_core.types import LogContext
+
+if TYPE_CHECKING:
+    from tasker_core._host_records import HostRecords
 
 __all__ = ["log_debug", "log_error", "log_info", "log_trace", "log_warn"]
 
@@ -43,6 +46,32 @@ def log_debug(message: str, fields: Fields = None) -> None:
 def log_trace(message: str, fields: Fields = None) -> None:
     """Log every little thing."""
     _log_trace(message, _normalize_fields(fields))
+
+
+def receive_host_records(level: int = 20) -> "HostRecords":
+    """Hand what the host logs to Python's ``logging``, as logger ``tasker_core.host``.
+
+    ``level`` is one of ``logging`` (20 is ``INFO``): the host keeps nothing
+    below it. The records carry the host's fields in their message, and as a
+    dict in ``record.fields``. A thread of its own hands them on; at most 1000
+    wait for it, and what is dropped beyond is told in a warning. While nobody
+    receives, the host keeps nothing. Returns what to ``stop()``; it is a
+    context manager too::
+
+        logging.basicConfig()
+        with receive_host_records(logging.WARNING):
+            ...
+
+    What the host writes itself does not change. In a worker whose handlers
+    taskerpy calls, these records are not written to its log once more.
+
+    Raises:
+        RuntimeError: this program does not run inside taskerpy, or somebody
+            receives the records already.
+    """
+    from tasker_core._host_records import HostRecords
+
+    return HostRecords(level)
 
 
 def _normalize_fields(fields: Fields) -> dict[str, str] | None:

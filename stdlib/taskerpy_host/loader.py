@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from tasker_core._execution import find_handler
+from tasker_core.domain_events import SubscriberRegistry
 from tasker_core.handler import HandlerRegistry, StepHandler, _is_subclass
 from tasker_core.types import StepContext
 
@@ -25,7 +26,7 @@ def load(request: bytes) -> bytes:
     """Imports files, directories and dotted module names, and registers handlers.
 
     Request: ``{"paths": [...]}``. Answer: ``{"handlers": [...], "problems":
-    [...], "modules": n}``; see the Go package ``handlers`` for the fields.
+    [...], "modules": [...], "subscribers": bool}``; see the Go package ``handlers`` for the fields.
     """
     modules: list[ModuleType] = []
     problems: list[dict[str, Any]] = []
@@ -39,9 +40,19 @@ def load(request: bytes) -> bytes:
         registry._scan_module_for_handlers(module, StepHandler)
         found.extend(_describe(module))
     return json.dumps(
-        {"handlers": found, "problems": problems, "modules": [m.__name__ for m in modules]},
+        {
+            "handlers": found,
+            "problems": problems,
+            "modules": [m.__name__ for m in modules],
+            "subscribers": _have_subscribers(),
+        },
         default=str,
     ).encode()
+
+
+def _have_subscribers() -> bool:
+    registered = SubscriberRegistry.instance().list_registered()
+    return bool(registered["classes"] or registered["instances"])
 
 
 def resolve(request: bytes) -> bytes:

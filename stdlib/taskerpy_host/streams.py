@@ -168,6 +168,9 @@ class HostLogHandler(logging.Handler):
     """Gives records of Python's ``logging`` to the host."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        # What the host has logged itself does not go to its log again.
+        if record.name == "tasker_core.host":
+            return
         try:
             fields: dict[str, object] = {
                 "level": record.levelno,

@@ -6,12 +6,16 @@ package program_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -64,13 +68,26 @@ func newPlace(t *testing.T, templates string) *place {
 	return p
 }
 
+// set sets an environment variable of the programs to come; "" removes it.
+func (p *place) set(name, value string) {
+	p.env = slices.DeleteFunc(p.env, func(entry string) bool { return strings.HasPrefix(entry, name+"=") })
+	if value != "" {
+		p.env = append(p.env, name+"="+value)
+	}
+}
+
 // ours are the templates of testdata, linear those of the linear example.
 func ours() string   { return filepath.Join(root, "tests/program/testdata/templates") }
 func linear() string { return filepath.Join(root, "examples/linear") }
 
+// patience bounds the life of a program; a healthy one needs a small part.
+const patience = 2 * time.Minute
+
 // command is a python command of taskerpy in the folder.
 func (p *place) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(binary, append([]string{"python"}, args...)...)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	p.t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, binary, append([]string{"python"}, args...)...)
 	cmd.Dir, cmd.Env = p.dir, p.env
 	return cmd
 }
@@ -96,16 +113,16 @@ func (p *place) python(args ...string) ended {
 }
 
 // requireDone runs a program of testdata, whose assertions must hold.
-func (p *place) requireDone(program string) ended {
+func (p *place) requireDone(name string) ended {
 	p.t.Helper()
-	e := p.python(filepath.Join(root, "tests/program/testdata", program))
+	e := p.python(program(name))
 	require.Zero(p.t, e.code, e.stderr)
 	require.Equal(p.t, "done\n", e.stdout, e.stderr)
 	return e
 }
 
 func TestPrograms(t *testing.T) {
-	for program, templates := range map[string]string{
+	for name, templates := range map[string]string{
 		"life.py":           ours(),
 		"without_worker.py": ours(),
 		"linear.py":         linear(),
@@ -114,12 +131,14 @@ func TestPrograms(t *testing.T) {
 		"timeouts.py":       ours(),
 		"graceful.py":       ours(),
 		"domain_events.py":  ours(),
+		"own_events.py":     ours(),
 		"worker_class.py":   ours(),
 		"threads.py":        ours(),
+		"fork.py":           ours(),
 	} {
-		t.Run(program, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			newPlace(t, templates).requireDone(program)
+			newPlace(t, templates).requireDone(name)
 		})
 	}
 }

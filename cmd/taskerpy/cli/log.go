@@ -46,25 +46,26 @@ type logging struct {
 	log     *slog.Logger
 	output  func(worker.OutputLine)
 	text    *textHandler // nil for JSON
+	records *worker.Records
 }
 
 // newLogging sets logs up. long says that the command runs until it is
 // stopped: then a log that goes to no terminal is for programs to read.
 func (a *app) newLogging(c *config.Config, long bool) *logging {
-	l := &logging{console: &console{w: a.err}}
+	l := &logging{console: &console{w: a.err}, records: worker.NewRecords()}
 	terminal := progress.Terminal(a.err)
 	level := c.LogLevel
 	if !long && c.Origin("log_level") == config.Default {
 		level = slog.LevelWarn // the result of one task says what is to be said
 	}
 	if c.LogFormat == config.LogJSON || c.LogFormat == config.LogAuto && long && !terminal {
-		json := func(level slog.Level) *slog.Logger {
-			return slog.New(slog.NewJSONHandler(l.console, &slog.HandlerOptions{Level: level, ReplaceAttr: levelNames}))
+		json := func(level slog.Level) slog.Handler {
+			return slog.NewJSONHandler(l.console, &slog.HandlerOptions{Level: level, ReplaceAttr: levelNames})
 		}
-		l.log = json(level)
+		l.log = slog.New(l.records.Handler(json(level)))
 		// What handlers print is shown at every level; what they log has been
 		// filtered by Python.
-		l.output = worker.LogLines(json(slog.LevelDebug - 4))
+		l.output = worker.LogLines(slog.New(json(slog.LevelDebug - 4)))
 		return l
 	}
 	l.text = &textHandler{w: l.console, level: level, layout: time.RFC3339, shown: new(atomic.Pointer[string])}
@@ -72,7 +73,7 @@ func (a *app) newLogging(c *config.Config, long bool) *logging {
 		l.text.layout = time.TimeOnly
 		l.text.colour = os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 	}
-	l.log = slog.New(l.text)
+	l.log = slog.New(l.records.Handler(l.text))
 	l.output = l.text.line
 	return l
 }

@@ -83,7 +83,7 @@ func workerConfig(c *config.Config, l *logging) worker.Config {
 		Paths: c.Handlers, Templates: c.Templates, Python: c.Python, Data: c.Data, Concurrency: c.Concurrency,
 		Strict: c.Strict, Environment: c.Environment, WorkerID: c.WorkerID, SwitchInterval: c.SwitchInterval,
 		Keep: c.Keep, Staleness: engine.Staleness{Mode: engine.StalenessMode(c.Staleness)},
-		Log: l.log, LogLevel: c.LogLevel, Output: l.output,
+		Log: l.log, LogLevel: c.LogLevel, Output: l.output, Records: l.records,
 	}
 }
 

@@ -27,6 +27,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tasker_core import _tasker_core
+from tasker_core.domain_events._direct import publish_domain_event as publish_domain_event
 from tasker_core.domain_events._models import (
     EventDeclaration,
     PublishContext,

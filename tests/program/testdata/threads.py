@@ -34,14 +34,14 @@ def work() -> None:
         problems.append(problem)
 
 
-threads = [threading.Thread(target=work) for _ in range(THREADS)]
+threads = [threading.Thread(target=work, daemon=True) for _ in range(THREADS)]
 for thread in threads:
     thread.start()
 tasks = [
     client.create_task("one_step", namespace="programs", context={"n": n}) for n in range(TASKS)
 ]
 deadline = time.monotonic() + 120
-while client.list_tasks(limit=1, status="complete").pagination["total_count"] < TASKS:
+while client.list_tasks(limit=1, status="complete").pagination.total_count < TASKS:
     assert time.monotonic() < deadline, problems
     time.sleep(0.01)
 ended.set()

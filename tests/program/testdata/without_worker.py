@@ -9,15 +9,15 @@ from tasker_core import _tasker_core as native
 from tasker_core.bootstrap import transition_to_graceful_shutdown
 
 ID = str(uuid.uuid4())
-REQUEST = dict(
-    name="n",
-    namespace="s",
-    version="1",
-    context={},
-    initiator="i",
-    source_system="s",
-    reason="r",
-)
+REQUEST = {
+    "name": "n",
+    "namespace": "s",
+    "version": "1",
+    "context": {},
+    "initiator": "i",
+    "source_system": "s",
+    "reason": "r",
+}
 
 
 def raises(kind: type[Exception], text: str, call: Callable[..., Any], *args: Any) -> None:

@@ -19,7 +19,7 @@ class Work(StepHandler):
 
     handler_name = "work"
 
-    async def call(self, context: StepContext) -> StepHandlerResult:  # type: ignore[override]
+    async def call(self, context: StepContext) -> StepHandlerResult:
         return self.success({"double": 2 * context.get_input("n")})
 
 

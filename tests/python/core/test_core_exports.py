@@ -209,3 +209,10 @@ def test_the_import_leaves_heavy_packages_alone(tmp_path: Path) -> None:
     heavy = ["httpx", "pyee", "yaml", "asyncio", "ssl", "urllib.request", "http.client"]
     code = f"import sys, tasker_core; print([m for m in {heavy} if m in sys.modules])"
     assert run_python(code, tmp_path).stdout.strip() == "[]"
+
+
+def test_other_names_that_programs_look_for_work_too() -> None:
+    assert tasker_core.worker_status is tasker_core.get_worker_status
+    assert tasker_core.get_config is tasker_core.get_worker_config
+    assert tasker_core.publish_domain_event is tasker_core.domain_events.publish_domain_event
+    assert not {"worker_status", "get_config", "publish_domain_event"} & set(tasker_core.__all__)

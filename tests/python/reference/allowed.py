@@ -10,6 +10,7 @@ SURFACE = {
     "tasker_core.testing*": "fixtures and helpers for tests of handlers",
     "tasker_core.bin*": "the server, which the published package has outside of it",
     "tasker_core.logging.receive_host_records": "records of the host for Python's logging",
+    "tasker_core.domain_events.publish_domain_event": "events that no template declares",
     "tasker_core.domain_events.BaseSubscriber.business_payload": "what the envelope holds",
     "tasker_core.domain_events.InProcessDomainEventPoller.off_event": "start, stop, start again",
     "tasker_core.models.WorkflowStepWrapper.checkpoint": "the stored progress can be read here too",
