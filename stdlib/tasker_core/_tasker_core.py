@@ -212,9 +212,7 @@ def get_worker_config() -> dict[str, _Any]:
     return _enter_dict("get_worker_config")
 
 
-def _publish_domain_event(
-    name: str, payload: dict[str, _Any], metadata: dict[str, _Any]
-) -> str:
+def _publish_domain_event(name: str, payload: dict[str, _Any], metadata: dict[str, _Any]) -> str:
     """Publish a fast event of this process; return its id."""
     arguments = _convert(
         lambda: {"event_name": name, "payload": payload, "metadata": metadata},

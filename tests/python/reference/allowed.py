@@ -46,7 +46,7 @@ BEHAVIOUR = {
     "batches: analyzer of cursors/*total_items": "the total follows from the ranges",
     "batches: worker * none right*/items_succeeded": "none succeeded, and it says so",
     "domain: step event context with */namespace": "the namespace stands one level further out",
-    "execution: error result/metadata/traceback": "the traceback of an exception that was not raised",
+    "execution: error result/metadata/traceback": "an exception that was not raised",
     # The class of the exception is the same.
     "host: native */text": "texts of another native layer",
 }

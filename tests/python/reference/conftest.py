@@ -118,8 +118,8 @@ def published(pytestconfig: pytest.Config) -> Interpreter:
 @pytest.fixture(scope="session")
 def ours() -> Interpreter:
     """The binary these tests run in, or a plain Python that finds our sources."""
-    if "_taskerpy" in sys.builtin_module_names or "_taskerpy" in sys.modules:
-        program = os.readlink("/proc/self/exe")
+    if "_taskerpy" in sys.modules:
+        program = str(Path("/proc/self/exe").readlink())
         return Interpreter((program, "python"), {"VIRTUAL_ENV": sys.prefix})
     sources = Path(tasker_core.__file__).parents[1]
     return Interpreter((sys.executable,), {"PYTHONPATH": str(sources)})

@@ -94,7 +94,7 @@ def text_of_type(annotation: Any) -> str:
     if annotation is type(None):
         return "None"
     if isinstance(annotation, (str, typing.ForwardRef)):
-        return getattr(annotation, "__forward_arg__", annotation)
+        return str(getattr(annotation, "__forward_arg__", annotation))
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
         return " | ".join(sorted((text_of_type(each) for each in arguments), key=_none_last))
@@ -154,8 +154,9 @@ def text_of_signature(function: Any) -> str:
         if kind is parameter.POSITIONAL_ONLY and parameter.kind is not kind:
             parts.append("/")
         kind = parameter.kind
-        stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(kind, "")
-        text = stars or parameter.name  # nobody can use the name of *args
+        # Nobody can use the names of *args and **kwargs.
+        stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}
+        text = stars.get(kind, parameter.name)
         if parameter.default is not parameter.empty:
             text += f"={text_of_value(parameter.default)}"
         parts.append(text)
@@ -271,9 +272,10 @@ def exports(module: types.ModuleType) -> dict[str, Any]:
     found = {name: getattr(module, name) for name in sorted({*listed, *semi_private})}
     for name, value in vars(module).items():
         constant = isinstance(value, (bool, int, float, str, tuple, list, dict, set, frozenset))
-        if not name.startswith("_") and name != "TYPE_CHECKING":
-            if home_of(value) == module.__name__ or (constant and name.isupper()):
-                found[name] = value
+        if name.startswith("_") or name == "TYPE_CHECKING":
+            continue
+        if home_of(value) == module.__name__ or (constant and name.isupper()):
+            found[name] = value
     return found
 
 

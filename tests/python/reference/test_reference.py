@@ -40,7 +40,7 @@ def unexplained(
 ) -> tuple[list[str], list[str]]:
     """Returns the differences that no pattern allows, and the patterns that allow none."""
     lines = [
-        f"{name}\n    published: {json.dumps(theirs)[:400]}\n    ours:      {json.dumps(ours)[:400]}"
+        f"{name}\n    published: {_short(theirs)}\n    ours:      {_short(ours)}"
         for name, theirs, ours in found
         if not any(fnmatchcase(name, pattern) for pattern in allowed)
     ]
@@ -50,6 +50,10 @@ def unexplained(
         if not any(fnmatchcase(name, pattern) for name, _, _ in found)
     ]
     return lines, unused
+
+
+def _short(value: Any) -> str:
+    return json.dumps(value)[:400]
 
 
 def test_the_public_surface_is_that_of_the_published_package(both: Both) -> None:

@@ -15,6 +15,7 @@ from tasker_core import (
     StepHandlerResult,
 )
 from tasker_core import types as t
+
 from tests.python.reference import sample
 from tests.python.reference.recording import Recording
 
@@ -57,11 +58,11 @@ for total, size, limit in (
         size,
         max_batches=limit,
     )
-for total, workers in ((0, 3), (0, 0), (-5, 2), (10, 0), (3, 10), (1000, 3), (900, 3), (5, 4)):
+for total, count in ((0, 3), (0, 0), (-5, 2), (10, 0), (3, 10), (1000, 3), (900, 3), (5, 4)):
     seen.call(
-        f"configs of {total} for {workers}",
-        lambda total=total, workers=workers: [
-            config(each) for each in handler.create_cursor_configs(total, workers)
+        f"configs of {total} for {count}",
+        lambda total=total, count=count: [
+            config(each) for each in handler.create_cursor_configs(total, count)
         ],
     )
 seen.call("cursor config", handler.create_cursor_config, 1, 2, 3, {"a": 1})
@@ -131,7 +132,8 @@ seen.call(
     batch_metadata={"b": 1},
 )
 seen.call("worker success of nothing", handler.batch_worker_success)
-for arguments_of in ((5, 5), (5, 5, {"sum": 3}), ("abc", 2, {}), ({"page": 2}, 0), (None, 0)):
+yields: list[tuple[Any, ...]] = [(5, 5), (5, 5, {"sum": 3}), ("abc", 2, {}), ({"page": 2}, 0)]
+for arguments_of in [*yields, (None, 0)]:
     seen.call(f"yield {arguments_of}", handler.checkpoint_yield, *arguments_of)
 
 inputs: dict[str, Any] = {

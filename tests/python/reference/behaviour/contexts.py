@@ -6,6 +6,7 @@ from typing import Any
 
 from tasker_core import BatchWorkerContext, StepContext, TaskSequenceStepWrapper
 from tasker_core import models as m
+
 from tests.python.reference import sample
 from tests.python.reference.recording import Recording
 
@@ -89,10 +90,8 @@ seen.call(
     sample.payload(task={"task": {"context": [1]}}),
 )
 for field in ("task_uuid", "step_uuid", "correlation_id"):
-    seen.call(
-        f"malformed {field}",
-        lambda field=field: StepContext.from_ffi_event(sample.event(**{field: "x"}), "h"),
-    )
+    malformed = sample.event().model_copy(update={field: "x"})
+    seen.call(f"malformed {field}", StepContext.from_ffi_event, malformed, "h")
 event = sample.event(trace_id="t", span_id="s", parent_correlation_id="p", task_correlation_id="c")
 seen.note("event", event)
 seen.call("event is frozen", setattr, event, "event_id", "x")
@@ -109,7 +108,7 @@ wrappers: dict[str, Any] = {
 for name, wrapper in wrappers.items():
     seen.call(f"wrapper {name} of nothing", wrapper.from_dict, {})
     seen.call(f"wrapper {name} of none", wrapper.from_dict, None)
-nulls = {key: None for key in sample.PAYLOAD["step_definition"]}
+nulls = dict.fromkeys(sample.PAYLOAD["step_definition"])
 seen.call("definition of nulls", m.StepDefinitionWrapper.from_dict, nulls)
 results = m.DependencyResultsWrapper.from_dict(sample.PAYLOAD["dependency_results"])
 seen.note("results: keys", results.keys())

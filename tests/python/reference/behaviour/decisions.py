@@ -13,6 +13,7 @@ from tasker_core import (
 )
 from tasker_core.step_handler import Decision
 from tasker_core.step_handler.mixins import DecisionMixin
+
 from tests.python.reference.recording import Recording
 
 seen = Recording()

@@ -21,6 +21,7 @@ from tasker_core import (
     StepHandlerResult,
 )
 from tasker_core import step_execution_subscriber as module
+
 from tests.python.reference import sample
 from tests.python.reference.recording import Recording, plain
 

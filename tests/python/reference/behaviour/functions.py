@@ -22,6 +22,7 @@ from tasker_core.step_handler import (
     inputs,
     step_handler,
 )
+
 from tests.python.reference import sample
 from tests.python.reference.recording import Recording, plain
 

@@ -9,7 +9,6 @@ from typing import Any
 from unittest import mock
 
 import tasker_core
-from tasker_core import _tasker_core as native
 from tasker_core import (
     BootstrapConfig,
     HandlerDiscovery,
@@ -18,6 +17,8 @@ from tasker_core import (
     bootstrap,
     observability,
 )
+from tasker_core import _tasker_core as native
+
 from tests.python.reference import sample
 from tests.python.reference.recording import Recording
 
@@ -46,7 +47,7 @@ calls: dict[str, Any] = {
 }
 for name, arguments in calls.items():
     seen.call(f"native {name}", getattr(native, name), *arguments)
-for name, given in {
+wrong: dict[str, tuple[Any, ...]] = {
     "complete of a bad id": ("complete_step_event", "x", {}),
     "complete of a number": ("complete_step_event", 5, {}),
     "complete of a list": ("complete_step_event", sample.STEP, []),
@@ -55,7 +56,8 @@ for name, given in {
     "bootstrap of a number": ("bootstrap_worker", {"namespace": 5}),
     "log of a number": ("log_info", 5),
     "log of a list": ("log_info", "m", [1]),
-}.items():
+}
+for name, given in wrong.items():
     function, *arguments_of = given
     made = seen.call(f"native {name}", getattr(native, function), *arguments_of)
 for name in ("get_worker_status", "is_worker_running", "stop_worker"):
@@ -121,8 +123,8 @@ for level in ("error", "warn", "info", "debug", "trace"):
 
 templates = {
     "linear.yaml": "name: linear\nnamespace_name: math\nversion: 1.0.0\ndescription: d\n"
-    "steps:\n  - name: a\n    handler: {callable: m.A}\n  - name: b\n    handler: {callable: m.B}\n",
-    "nested/other.yml": "name: other\nsteps:\n  - handler: {callable: m.B}\n  - handler: 5\n  - 7\n",
+    "steps:\n  - {name: a, handler: {callable: m.A}}\n  - {name: b, handler: {callable: m.B}}\n",
+    "nested/other.yml": "name: other\nsteps: [{handler: {callable: m.B}}, {handler: 5}, 7]\n",
     "empty.yaml": "steps: []\n",
     "text.yaml": "just text\n",
     "broken.yaml": "a: [\n",

@@ -15,6 +15,7 @@ from tasker_core import (
     TaskerClient,
 )
 from tasker_core.step_handler.mixins import APIMixin
+
 from tests.python.reference import sample
 from tests.python.reference.recording import Recording
 

@@ -20,6 +20,7 @@ from tasker_core import (
     StepHandler,
     StepHandlerResult,
 )
+
 from tests.python.reference import sample
 from tests.python.reference.recording import Recording
 
@@ -242,10 +243,12 @@ seen.call("wrapper: attribute", getattr, wrapper, "nothing")
 
 registry = HandlerRegistry()
 seen.call("registry: register", registry.register, "pay", Pay)
-for name, kind in {"configured": Configured, "broken": Broken, "unfinished": Unfinished}.items():
+kinds: dict[str, Any] = {"configured": Configured, "broken": Broken, "unfinished": Unfinished}
+for name, kind in kinds.items():
     registry.register(name, kind)
-for name, kind_of in {"no class": 5, "plain": Plain, "an instance": instance}.items():
-    seen.call(f"registry: register {name}", registry.register, name, kind_of)  # type: ignore[arg-type]
+no_handlers: dict[str, Any] = {"no class": 5, "plain": Plain, "an instance": instance}
+for name, kind in no_handlers.items():
+    seen.call(f"registry: register {name}", registry.register, name, kind)
 for name, definition in definitions.items():
     seen.call(f"registry: {name}", lambda d=definition: describe(registry.resolve(d)))
 for spec in ("pay", "nothing", "resolving_handlers.Pay", "", "resolving_handlers.Plain"):
@@ -255,7 +258,7 @@ seen.call(
     lambda: describe(registry.resolve(HandlerWrapper("pay", {}, "refund", None))),
 )
 for odd in (None, 5, {"callable": "pay"}):
-    seen.call(f"registry: {odd!r}", registry.resolve, odd)  # type: ignore[arg-type]
+    seen.call(f"registry: {odd!r}", registry.resolve, odd)
 seen.note(
     "registry: lists",
     [

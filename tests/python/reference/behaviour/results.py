@@ -6,6 +6,7 @@ from uuid import UUID
 
 from tasker_core import ErrorType, StepError, StepExecutionResult, StepHandlerResult
 from tasker_core import types as t
+
 from tests.python.reference.recording import Recording
 
 seen = Recording()
@@ -37,16 +38,16 @@ for name, arguments in {
     "keys that are no texts": ({1: 2},),
     "metadata that is a list": ({}, [1]),
 }.items():
-    seen.call(f"success of {name}", StepHandlerResult.success, *arguments)  # type: ignore[arg-type]
+    seen.call(f"success of {name}", StepHandlerResult.success, *arguments)
 for name, values in {
     "a number for the message": (1,),
     "a number for the type": ("no", 1),
     "a word for retryable": ("no", "kind", "yes"),
     "no bool for retryable": ("no", "kind", "perhaps"),
 }.items():
-    seen.call(f"failure of {name}", StepHandlerResult.failure, *values)  # type: ignore[arg-type]
+    seen.call(f"failure of {name}", StepHandlerResult.failure, *values)
 seen.call("nothing at all", StepHandlerResult.model_validate, {})
-seen.call("no argument", StepHandlerResult.success)  # type: ignore[call-arg]
+seen.call("no argument", StepHandlerResult.success)
 
 error = StepError(error_type="kind", message="no")
 for retryable in (True, False):
