@@ -155,7 +155,7 @@ def text_of_signature(function: Any) -> str:
             parts.append("/")
         kind = parameter.kind
         # Nobody can use the names of *args and **kwargs.
-        stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}
+        stars: dict[Any, str] = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}
         text = stars.get(kind, parameter.name)
         if parameter.default is not parameter.empty:
             text += f"={text_of_value(parameter.default)}"
