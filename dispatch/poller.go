@@ -104,9 +104,9 @@ func (p *Poller) claim(ctx context.Context) {
 	}
 }
 
-// Drain stops claiming. Steps that the program has not polled, and those it
-// has not answered, are failed retryably: their source runs them again. A
-// Poller that was never started, or is drained already, is fine.
+// Drain is StopClaiming, and fails the steps that the program has not answered
+// retryably: their source runs them again. A Poller that was never started, or
+// is drained already, is fine.
 func (p *Poller) Drain(ctx context.Context) error {
 	if err := p.StopClaiming(ctx); err != nil {
 		return err
@@ -115,12 +115,15 @@ func (p *Poller) Drain(ctx context.Context) error {
 	left := slices.Collect(maps.Values(p.pending))
 	clear(p.pending)
 	p.mu.Unlock()
-	p.giveBack(left)
+	for _, step := range left {
+		p.fail(step, "worker_lost", "the worker stopped before the step was done")
+	}
 	return nil
 }
 
 // StopClaiming gives the program no more steps. Those that it has not polled
-// are failed retryably; those that it has can still be answered.
+// go back as if they had not been claimed; those that it has can still be
+// answered.
 func (p *Poller) StopClaiming(ctx context.Context) error {
 	if p.stopClaim == nil {
 		return nil
@@ -137,22 +140,13 @@ func (p *Poller) StopClaiming(ctx context.Context) error {
 		return fmt.Errorf("drain: %w", ctx.Err())
 	}
 	p.mu.Lock()
-	var left []*polled
+	defer p.mu.Unlock()
 	for {
 		it, ok := p.queue.pop()
 		if !ok {
-			break
+			return nil
 		}
-		left = append(left, &polled{item: it, at: time.Now()})
-	}
-	p.mu.Unlock()
-	p.giveBack(left)
-	return nil
-}
-
-func (p *Poller) giveBack(steps []*polled) {
-	for _, step := range steps {
-		p.fail(step, "worker_lost", "the worker stopped before the step was done")
+		p.o.Source.Complete(it.step, Result{Outcome: Unstarted})
 	}
 }
 

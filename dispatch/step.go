@@ -47,6 +47,7 @@ const (
 	RetryableFailure Outcome = 'R' // stored result, success false, metadata.retryable true
 	PermanentFailure Outcome = 'F' // stored result, success false, metadata.retryable false
 	CheckpointYield  Outcome = 'Y' // {"step_uuid","cursor","items_processed","accumulated_results"}
+	Unstarted        Outcome = 'U' // no handler was entered: as if the step had not been claimed
 )
 
 // Result is what one execution of a step gave.

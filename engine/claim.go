@@ -19,6 +19,7 @@ type claim struct {
 	stepID   int64
 	position int32
 	attempt  int32
+	again    bool          // the attempt had begun before, with another claim
 	began    store.Instant // the attempt: its number alone may come again after a reset
 
 	taskUUID, stepUUID, correlationID uuid.UUID

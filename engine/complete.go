@@ -40,6 +40,8 @@ func (c *completion) apply(w *writer) error {
 		w.publish(r, i, c.claim, s.row.Results, s.state != StepError)
 	case dispatch.CheckpointYield:
 		w.checkpoint(r, i, c.result)
+	case dispatch.Unstarted:
+		w.takeBack(r, i, c.claim)
 	default:
 		w.failAttempt(r, i, c.result.JSON, c.result.Duration)
 		w.publish(r, i, c.claim, c.result.JSON, false)
@@ -48,6 +50,19 @@ func (c *completion) apply(w *writer) error {
 }
 
 func (c *completion) reply(*writer, error) {} // nobody waits
+
+// takeBack undoes a claim whose handler was never entered.
+func (w *writer) takeBack(r *run, i int32, c *claim) {
+	if r.state.Terminal() {
+		return
+	}
+	if !c.again {
+		s := &r.steps[i]
+		s.row.Attempts, s.row.LastAttemptedAt = c.before.attempts, c.before.lastAttemptedAt
+		w.setStep(r, i, StepEnqueued, "not started")
+	}
+	w.offer(r, i)
+}
 
 func (w *writer) succeed(r *run, i int32, result dispatch.Result) {
 	s := &r.steps[i]
@@ -241,7 +256,8 @@ func (w *writer) startStep(r *run, i int32) *claim {
 		lastAttemptedAt: s.row.LastAttemptedAt, createdAt: s.row.CreatedAt, updatedAt: s.row.UpdatedAt,
 		inputs: s.row.Inputs, results: s.row.Results, checkpoint: s.row.Checkpoint,
 	}
-	if s.state == StepInProgress {
+	again := s.state == StepInProgress
+	if again {
 		before.attempts-- // what it was before this attempt began
 	} else {
 		w.moveStep(r, i, stepStart, "")
@@ -251,7 +267,7 @@ func (w *writer) startStep(r *run, i int32) *claim {
 		template = quote(s.row.TemplateStep)
 	}
 	c := &claim{
-		stepID: s.row.ID, position: i, attempt: s.row.Attempts, began: s.row.LastAttemptedAt,
+		stepID: s.row.ID, position: i, attempt: s.row.Attempts, again: again, began: s.row.LastAttemptedAt,
 		taskUUID: r.row.UUID, stepUUID: s.row.UUID, correlationID: r.row.CorrelationID,
 		key: r.key, name: s.name, timeout: def.timeout,
 		head: r.head, quoted: s.quoted, template: template, namedUUID: s.namedUUID, before: before, stepTemplate: def.json,

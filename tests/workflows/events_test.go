@@ -31,10 +31,11 @@ type service struct {
 }
 
 // serve starts a project and waits until it answers.
-func serve(t *testing.T, project string) *service {
+func serve(t *testing.T, project string, env ...string) *service {
 	t.Helper()
 	running <- struct{}{}
 	cmd := command("run", project, "--listen", "127.0.0.1:0", "--log-format", "json", "--data", filepath.Join(t.TempDir(), "tasks.db"))
+	cmd.Env = append(cmd.Env, env...)
 	pipe, err := cmd.StderrPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
@@ -78,10 +79,10 @@ func (s *service) get(path string, into any) {
 }
 
 // create creates a task and returns its uuid.
-func (s *service) create(task string, input map[string]any) string {
+func (s *service) create(namespace, name string, input map[string]any) string {
 	s.t.Helper()
 	request := map[string]any{
-		"name": "domain_event_publishing" + task, "namespace": "domain_events" + task, "version": "1.0.0", "context": input,
+		"name": name, "namespace": namespace, "version": "1.0.0", "context": input,
 		"initiator": "integration-test", "source_system": "test", "reason": "domain events", "priority": 5, "tags": []string{"integration-test"},
 	}
 	answer, err := client.Post(s.url+"/v1/tasks", "application/json", bytes.NewReader([]byte(mustJSON(s.t, request))))
@@ -164,7 +165,7 @@ func TestATaskPublishesOneDurableAndThreeFastEvents(t *testing.T) {
 			before := s.awaitEvents(0)
 			require.NotEmpty(t, before.WorkerID)
 			require.Zero(t, before.Router.Total)
-			got := s.await(s.create(suffix, orderEvents(1)), "all_complete")
+			got := s.await(s.create("domain_events"+suffix, "domain_event_publishing"+suffix, orderEvents(1)), "all_complete")
 			require.Equal(t, "complete", got.Status)
 			require.Len(t, got.Steps, 4)
 			for _, step := range got.Steps {
@@ -182,7 +183,7 @@ func TestTasksAtTheSameTimePublishTheirEventsOnceEach(t *testing.T) {
 	s := serve(t, "domain_events")
 	var all []string
 	for n := range 3 {
-		all = append(all, s.create("_py", orderEvents(n)))
+		all = append(all, s.create("domain_events_py", "domain_event_publishing_py", orderEvents(n)))
 	}
 	for _, uuid := range all {
 		s.await(uuid, "all_complete")
@@ -196,9 +197,19 @@ func TestEachFailedAttemptPublishesItsFailure(t *testing.T) {
 	s := serve(t, "domain_events")
 	input := orderEvents(1)
 	input["simulate_failure"] = true
-	got := s.await(s.create("_py", input), "blocked_by_failures")
+	got := s.await(s.create("domain_events_py", "domain_event_publishing_py", input), "blocked_by_failures")
 	require.Equal(t, "blocked_by_failures", got.Status)
 	// order.validated, and payment.failed for each of three attempts.
 	after := s.awaitEvents(4)
 	require.Equal(t, [4]int{4, 3, 1, 0}, [4]int{after.Router.Total, after.Router.Durable, after.Router.Fast, after.Router.Errors})
+}
+
+func TestEventsThatDoNotFitTheirSchemasAreCounted(t *testing.T) {
+	t.Parallel()
+	project, err := filepath.Abs("testdata/notices")
+	require.NoError(t, err)
+	s := serve(t, project, "NOTICES="+t.TempDir(), "PYTHONDONTWRITEBYTECODE=1")
+	s.await(s.create("notices", "notices", map[string]any{"amount": 999.5}), "all_complete")
+	after := s.awaitEvents(1)
+	require.Equal(t, [2]int{1, 2}, [2]int{after.Router.Total, after.Router.Errors})
 }

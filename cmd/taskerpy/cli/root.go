@@ -67,7 +67,7 @@ stopped by a signal.`,
 		a.runCommand(), a.checkCommand(), a.initCommand(),
 		a.pythonCommand(), a.testCommand(),
 		a.backupCommand(), a.authCommand(),
-		a.configCommand(), a.doctorCommand(), a.versionCommand(),
+		a.stubsCommand(), a.configCommand(), a.doctorCommand(), a.versionCommand(),
 	)
 	root.AddCommand(commands.New(commands.Options{Input: a.readInput})...)
 	root.InitDefaultCompletionCmd()
