@@ -14,6 +14,7 @@ import importlib.util
 import logging
 import os
 import platform
+import queue
 import signal
 import sys
 import threading
@@ -145,7 +146,7 @@ def initialize_handler_registry() -> int:
 
 def main() -> int:
     """Run the worker until a signal ends it; return the exit code."""
-    shutdown = threading.Event()
+    shutdown = _Shutdown()
     stops: list[tuple[str, Callable[[], Any]]] = []
     try:
         show_banner()
@@ -158,7 +159,38 @@ def main() -> int:
         logger.critical("Worker failed: %s", exc, exc_info=True)
         _shut_down(stops)
         return 4
+    finally:
+        shutdown.finish()
     return 0 if _shut_down(stops) else 1
+
+
+class _Shutdown(threading.Event):
+    """Set by a signal; has a thread that says what signal handlers have to say.
+
+    A signal may come while the main thread is writing a log line, and a stream
+    that is being written to cannot be entered again: the line would be lost,
+    and the error could end the program or, worse, the shutdown.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        # put() of this queue may be called by signal handlers at any time.
+        self._sayings: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._speaker = threading.Thread(target=self._speak, name="tasker-signals", daemon=True)
+        self._speaker.start()
+
+    def say(self, what: Callable[[], None]) -> None:
+        """Let ``what`` be called by the thread."""
+        self._sayings.put(what)
+
+    def finish(self) -> None:
+        """Wait until everything is said."""
+        self._sayings.put(None)
+        self._speaker.join()
+
+    def _speak(self) -> None:
+        while (what := self._sayings.get()) is not None:
+            what()
 
 
 def _start(stops: list[tuple[str, Callable[[], Any]]]) -> bool:
@@ -241,16 +273,20 @@ def _stop_host() -> None:
         stop_worker()
 
 
-def _install_signal_handlers(shutdown: threading.Event) -> None:
+def _install_signal_handlers(shutdown: _Shutdown) -> None:
     def stop(number: int, frame: FrameType | None) -> None:
-        logger.info("Received %s signal, initiating shutdown...", signal.Signals(number).name)
+        name = signal.Signals(number).name
+        shutdown.say(lambda: logger.info("Received %s signal, initiating shutdown...", name))
         shutdown.set()
 
-    def report(number: int, frame: FrameType | None) -> None:
+    def tell_status() -> None:
         try:
             logger.info("Worker Status: %s", get_worker_status().model_dump())
         except Exception as exc:
             logger.error("The worker's status cannot be had: %s", exc)
+
+    def report(number: int, frame: FrameType | None) -> None:
+        shutdown.say(tell_status)
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)

@@ -78,7 +78,7 @@ def stop_when(monkeypatch: pytest.MonkeyPatch, turns: int = 0) -> list[float]:
         periods.append(timeout)
         return len(periods) > turns
 
-    def prepare(shutdown: threading.Event) -> None:
+    def prepare(shutdown: Any) -> None:
         install(shutdown)
         monkeypatch.setattr(shutdown, "wait", wait)
 
@@ -363,6 +363,33 @@ def test_where_there_is_no_sigusr1_none_is_installed(
 ) -> None:
     monkeypatch.delattr("signal.SIGUSR1")
     stop_when(monkeypatch)
+    assert server.main() == 0
+
+
+class BusyStream(logging.Handler):
+    """What the main thread writes to when the signal comes."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Refuse the main thread, as a stream does that it is in already."""
+        if threading.current_thread() is threading.main_thread():
+            raise RuntimeError("reentrant call")
+
+
+def test_fix_a_signal_that_comes_while_a_line_is_written_is_not_lost(
+    quiet: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The signal's own log line failed, and with it the shutdown."""
+    busy = BusyStream()
+
+    def run(shutdown: Any) -> None:
+        server.logger.addHandler(busy)
+        try:
+            send(signal.SIGTERM)
+        finally:
+            server.logger.removeHandler(busy)
+        assert shutdown.is_set()
+
+    monkeypatch.setattr(server, "_run_until", run)
     assert server.main() == 0
 
 
