@@ -415,7 +415,10 @@ def test_a_process_ends_with_zero_on_a_signal(number: signal.Signals) -> None:
             if "Worker ready and processing tasks" in line:
                 break
         process.send_signal(number)
-        output, log = process.communicate(timeout=60)
+        try:
+            output, log = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 0
     assert f"[INFO] python-worker: Received {number.name} signal" in log
     assert output == ""
