@@ -59,12 +59,27 @@ func (d *Dispatcher) expire(l *lane, it item, started time.Time, x *deadline) {
 	d.mu.Lock()
 	d.timeouts++
 	d.mu.Unlock()
+	d.interrupt(l, it)
+	x.timer = time.AfterFunc(yieldTime, func() { d.insist(l, it, started, x) })
+}
+
+// insist interrupts a handler once more.
+func (d *Dispatcher) insist(l *lane, it item, started time.Time, x *deadline) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.over {
+		return
+	}
+	d.interrupt(l, it)
+	x.timer = time.AfterFunc(yieldTime, func() { d.giveUp(l, it, started, x) })
+}
+
+func (d *Dispatcher) interrupt(l *lane, it item) {
 	ctx, cancel := context.WithTimeout(context.Background(), yieldTime)
 	defer cancel()
 	if err := l.executor.Interrupt(ctx); err != nil {
 		d.Log.Warn("interrupt handler", "step", it.step.Name, "task_uuid", it.step.TaskUUID, "error", err)
 	}
-	x.timer = time.AfterFunc(yieldTime, func() { d.giveUp(l, it, started, x) })
 }
 
 // giveUp fails the step of a handler that does not come back, and replaces its

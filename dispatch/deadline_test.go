@@ -35,7 +35,10 @@ func (e *interruptible) Occupy(loop func(dispatch.Call)) {
 }
 
 func (e *interruptible) Interrupt(context.Context) error {
-	e.interrupted <- struct{}{}
+	select {
+	case e.interrupted <- struct{}{}:
+	default: // it ignores the first one still
+	}
 	return nil
 }
 

@@ -25,9 +25,10 @@ const (
 	horizon     = 20 * time.Millisecond
 	maxPrefetch = 256
 
-	// A handler past its step's timeout is interrupted. One that has not come
-	// back after yieldTime, because it is blocked outside of Python, loses its
-	// step, and its lane counts as stuck and is replaced.
+	// A handler past its step's timeout is interrupted, and once more if it has
+	// not come back after yieldTime: Python swallows an exception that hits in a
+	// finalizer. If it still does not come back, because it is blocked outside
+	// of Python, it loses its step, and its lane counts as stuck and is replaced.
 	yieldTime = 2 * time.Second
 
 	// claimRetry is how long to wait after a source failed to claim.
@@ -204,20 +205,32 @@ func (d *Dispatcher) waitForRoom(ctx context.Context) int {
 		if ctx.Err() != nil {
 			return 0
 		}
-		if room := d.window() - d.flying; room > 0 {
+		if room := d.roomToClaim(); room > 0 {
 			return room
 		}
 		d.room.Wait()
 	}
 }
 
-// window is how many steps may be claimed and unfinished.
-func (d *Dispatcher) window() int {
+// roomToClaim is how many steps may be claimed now. While more than half of
+// what is claimed ahead is left it is 0: to wake the claimer for every step
+// would cost more than a short step does. d.mu is held.
+func (d *Dispatcher) roomToClaim() int {
+	ahead := d.ahead()
+	room := d.Concurrency + ahead - d.flying
+	if room <= ahead/2 {
+		return 0
+	}
+	return room
+}
+
+// ahead is how many steps may be claimed beyond what the lanes can hold.
+func (d *Dispatcher) ahead() int {
 	typical := d.typical.Load()
 	if typical == 0 {
-		return d.Concurrency
+		return 0
 	}
-	return d.Concurrency + min(int(int64(horizon)/typical), maxPrefetch)
+	return min(int(int64(horizon)/typical), maxPrefetch)
 }
 
 // push queues claimed steps and sees that somebody takes them.
@@ -347,8 +360,11 @@ func (d *Dispatcher) finish(it item, started time.Time, took time.Duration, outc
 
 	d.mu.Lock()
 	d.flying--
+	room := d.roomToClaim()
 	d.mu.Unlock()
-	d.room.Signal()
+	if room > 0 {
+		d.room.Signal()
+	}
 }
 
 // interpret reads the handler side's answer. A handler's own errors arrive as
@@ -479,7 +495,7 @@ func (d *Dispatcher) Stats() Stats {
 	defer d.mu.Unlock()
 	s := Stats{
 		Queued: d.queue.len(), Lanes: len(d.lanes), Idle: len(d.idle), Stuck: d.stuck, Timeouts: d.timeouts,
-		Window: d.window(), Typical: time.Duration(d.typical.Load()),
+		Window: d.Concurrency + d.ahead(), Typical: time.Duration(d.typical.Load()),
 	}
 	now := time.Now().UnixNano()
 	for _, l := range d.lanes {

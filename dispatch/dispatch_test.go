@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -262,6 +263,42 @@ func TestShortStepsAreClaimedAheadOfTheLanes(t *testing.T) {
 		require.Equal(t, 1+20, d.Stats().Window) // 20 ms of work ahead
 		require.NoError(t, d.Drain(t.Context()))
 	})
+}
+
+func TestStepsAreClaimedAheadInBatches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSource()
+		s.submit(200, "")
+		batches := &batches{source: s}
+		d := dispatch.New(dispatch.Options{
+			Source: batches, Concurrency: 1, WorkerID: "w1",
+			NewExecutor: func(int) (dispatch.Executor, error) {
+				return executor{func([]byte, *string) ([]byte, error) { time.Sleep(time.Millisecond); return []byte("S{}"), nil }}, nil
+			},
+		})
+		d.Start(t.Context())
+		time.Sleep(time.Second)
+		_, completed := s.counts()
+		require.Equal(t, 200, completed)
+		require.NoError(t, d.Drain(context.Background()))
+		// 20 ms of work ahead are 20 steps; the first claims came before that was known.
+		require.Less(t, len(batches.sizes), 30, "%v", batches.sizes)
+		require.Greater(t, slices.Max(batches.sizes), 9, "%v", batches.sizes)
+	})
+}
+
+// batches is a source that notes how many steps each claim was given.
+type batches struct {
+	*source
+	sizes []int
+}
+
+func (b *batches) Claim(ctx context.Context, limit int) ([]*dispatch.Step, error) {
+	steps, err := b.source.Claim(ctx, limit)
+	if err == nil {
+		b.sizes = append(b.sizes, len(steps))
+	}
+	return steps, err
 }
 
 func TestDrainFinishesClaimedStepsAndClaimsNoMore(t *testing.T) {

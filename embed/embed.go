@@ -223,7 +223,7 @@ func (t *Thread) Lookup(module, name string) (Func, error) {
 }
 
 // Interrupt raises the exception class that Lookup found in the call that
-// other is in; it does nothing between calls. It takes effect when that thread
+// other is in, or is about to get the GIL for; it does nothing between calls. It takes effect when that thread
 // next runs Python code, so not while it is blocked in C. t must be attached.
 func (t *Thread) Interrupt(other *Thread, exception Func) {
 	C.tp_interrupt(other.c, C.int(exception))

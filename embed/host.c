@@ -113,6 +113,7 @@ static tp_thread *wrap(PyThreadState *state)
         memset(t, 0, sizeof *t);
         t->state = state;
         t->ident = PyThread_get_thread_ident();
+        t->doomed = -1;
     }
     return t;
 }
@@ -211,8 +212,11 @@ int tp_function(tp_thread *t, const char *module, const char *name)
 
 int tp_call(tp_thread *t, int fn, const char *in, size_t n)
 {
+    __atomic_store_n(&t->busy, 1, __ATOMIC_SEQ_CST);
     PyEval_RestoreThread(t->state);
     t->in_call = 1;
+    if (t->doomed >= 0)
+        PyThreadState_SetAsyncExc(t->ident, functions[t->doomed]);
     int status;
     PyObject *arg = PyBytes_FromStringAndSize(in, (Py_ssize_t)n); /* new */
     PyObject *result = arg ? PyObject_CallOneArg(functions[fn], arg) : NULL; /* new */
@@ -239,6 +243,8 @@ int tp_call(tp_thread *t, int fn, const char *in, size_t n)
     Py_XDECREF(result);
     /* An interrupt that came too late must not hit the next call. */
     t->in_call = 0;
+    t->doomed = -1;
+    __atomic_store_n(&t->busy, 0, __ATOMIC_SEQ_CST);
     PyThreadState_SetAsyncExc(t->ident, NULL);
     t->state = PyEval_SaveThread();
     return status;
@@ -246,7 +252,11 @@ int tp_call(tp_thread *t, int fn, const char *in, size_t n)
 
 int tp_interrupt(tp_thread *t, int exception)
 {
-    if (!t->in_call)
+    if (!__atomic_load_n(&t->busy, __ATOMIC_SEQ_CST))
         return 0;
+    if (!t->in_call) {
+        t->doomed = exception;
+        return 1;
+    }
     return PyThreadState_SetAsyncExc(t->ident, functions[exception]) == 1;
 }

@@ -36,7 +36,11 @@ typedef struct tp_config {
 typedef struct tp_thread {
     void *state;              /* PyThreadState, kept for the thread's life */
     unsigned long ident;      /* as threading.get_ident() tells it */
-    int in_call;              /* guarded by the GIL: 1 while tp_call runs Python */
+    /* Guarded by the GIL: whether tp_call runs Python, and the exception (a
+     * number of tp_function, or -1) that it is to raise as soon as it does. */
+    int in_call, doomed;
+    /* 1 from the beginning of tp_call to its end, also while it waits for the GIL. */
+    int busy; /* atomic */
     char *out;                /* result of the last call */
     size_t out_len, out_cap;
 } tp_thread;
@@ -76,8 +80,8 @@ int tp_function(tp_thread *t, const char *module, const char *name);
 int tp_call(tp_thread *t, int fn, const char *in, size_t n);
 
 /* Raises the exception that tp_function keeps under the number exception in
- * the call that t, another thread, is in; does nothing between calls. It takes
- * effect when that thread next runs Python code. The calling thread is
+ * the call that t, another thread, is in or waits for the GIL for; does nothing
+ * between calls. It takes effect when that thread next runs Python code. The calling thread is
  * attached. Returns whether there was a call. */
 int tp_interrupt(tp_thread *t, int exception);
 

@@ -38,16 +38,6 @@ from tasker_core.bootstrap import (
     stop_worker,
     transition_to_graceful_shutdown,
 )
-from tasker_core.domain_events import (
-    BasePublisher,
-    BaseSubscriber,
-    EventDeclaration,
-    InProcessDomainEventPoller,
-    PublishContext,
-    StepEventContext,
-    StepResult,
-)
-from tasker_core.domain_events import publish_domain_event as publish_domain_event
 from tasker_core.errors import (
     AuthenticationError,
     AuthorizationError,
@@ -89,7 +79,6 @@ from tasker_core.models import (
     TaskWrapper,
     WorkflowStepWrapper,
 )
-from tasker_core.observability import get_health_check, get_metrics, get_worker_config
 from tasker_core.registry import (
     BaseResolver,
     ClassLookupResolver,
@@ -110,17 +99,12 @@ from tasker_core.types import (
     BatchWorkerOutcome,
     BootstrapConfig,
     BootstrapResult,
-    ComponentHealth,
     CursorConfig,
     DecisionPointOutcome,
     DecisionType,
-    DomainEventMetadata,
     ErrorType,
-    ExecutionResult,
     FfiDispatchMetrics,
     FfiStepEvent,
-    HealthCheck,
-    InProcessDomainEvent,
     LogContext,
     ResultStatus,
     StarvationWarning,
@@ -129,8 +113,6 @@ from tasker_core.types import (
     StepExecutionResult,
     StepHandlerCallResult,
     StepHandlerResult,
-    WorkerConfig,
-    WorkerMetrics,
     WorkerState,
     WorkerStatus,
 )
@@ -148,7 +130,29 @@ if TYPE_CHECKING:
     from tasker_core.client import TaskerClient
     from tasker_core.client import TaskListResponse as ClientTaskListResponse
     from tasker_core.client import TaskResponse as ClientTaskResponse
+    from tasker_core.domain_events import (
+        BasePublisher,
+        BaseSubscriber,
+        EventDeclaration,
+        InProcessDomainEventPoller,
+        PublishContext,
+        StepEventContext,
+        StepResult,
+    )
+    from tasker_core.domain_events import publish_domain_event as publish_domain_event
+    from tasker_core.observability import get_health_check, get_metrics, get_worker_config
+    from tasker_core.types import (
+        ComponentHealth,
+        DomainEventMetadata,
+        ExecutionResult,
+        HealthCheck,
+        InProcessDomainEvent,
+        WorkerConfig,
+        WorkerMetrics,
+    )
     from tasker_core.worker import Worker
+
+    get_config = get_worker_config
 
 __all__ = [
     "ApiHandler",
@@ -275,9 +279,8 @@ __all__ = [
 ]
 
 
-# Other names that programs look for; they are no part of the export list.
+# Another name that programs look for; it is no part of the export list.
 worker_status = get_worker_status
-get_config = get_worker_config
 
 
 def version() -> str:
@@ -288,6 +291,8 @@ def version() -> str:
 # What few programs use is imported when it is asked for; the module and the
 # name it has there.
 _LATER = {
+    "BasePublisher": ("domain_events", "BasePublisher"),
+    "BaseSubscriber": ("domain_events", "BaseSubscriber"),
     "Batchable": ("batch_processing", "Batchable"),
     "BatchAggregationScenario": ("batch_processing", "BatchAggregationScenario"),
     "BatchWorkerConfig": ("batch_processing", "BatchWorkerConfig"),
@@ -297,8 +302,26 @@ _LATER = {
     "ClientStepResponse": ("client", "StepResponse"),
     "ClientTaskListResponse": ("client", "TaskListResponse"),
     "ClientTaskResponse": ("client", "TaskResponse"),
+    "ComponentHealth": ("types", "ComponentHealth"),
+    "DomainEventMetadata": ("types", "DomainEventMetadata"),
+    "EventDeclaration": ("domain_events", "EventDeclaration"),
+    "ExecutionResult": ("types", "ExecutionResult"),
+    "HealthCheck": ("types", "HealthCheck"),
+    "InProcessDomainEvent": ("types", "InProcessDomainEvent"),
+    "InProcessDomainEventPoller": ("domain_events", "InProcessDomainEventPoller"),
+    "PublishContext": ("domain_events", "PublishContext"),
+    "StepEventContext": ("domain_events", "StepEventContext"),
+    "StepResult": ("domain_events", "StepResult"),
     "TaskerClient": ("client", "TaskerClient"),
     "Worker": ("worker", "Worker"),
+    "WorkerConfig": ("types", "WorkerConfig"),
+    "WorkerMetrics": ("types", "WorkerMetrics"),
+    "get_health_check": ("observability", "get_health_check"),
+    "get_metrics": ("observability", "get_metrics"),
+    "get_worker_config": ("observability", "get_worker_config"),
+    # No part of the export list.
+    "get_config": ("observability", "get_worker_config"),
+    "publish_domain_event": ("domain_events", "publish_domain_event"),
 }
 _LATER_MODULES = frozenset(module for module, _ in _LATER.values())
 

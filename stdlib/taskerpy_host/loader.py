@@ -14,7 +14,6 @@ from types import ModuleType
 from typing import Any
 
 from tasker_core._execution import find_handler
-from tasker_core.domain_events import SubscriberRegistry
 from tasker_core.handler import HandlerRegistry, StepHandler, _is_subclass
 from tasker_core.types import StepContext
 
@@ -51,7 +50,10 @@ def load(request: bytes) -> bytes:
 
 
 def _have_subscribers() -> bool:
-    registered = SubscriberRegistry.instance().list_registered()
+    events = sys.modules.get("tasker_core.domain_events")
+    if events is None:
+        return False
+    registered = events.SubscriberRegistry.instance().list_registered()
     return bool(registered["classes"] or registered["instances"])
 
 

@@ -7,10 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -120,14 +117,24 @@ func (e *endless) Complete(_ *dispatch.Step, r dispatch.Result) {
 func BenchmarkStep(b *testing.B) {
 	step := event(b)
 	b.ReportMetric(float64(len(step.Event)), "event-bytes")
-	source := &endless{step: step, out: b.N, back: b.N, done: make(chan struct{})}
-	d := newDispatcher(source, 1)
 	b.ResetTimer()
+	runSteps(b, step, b.N)
+}
+
+// runSteps runs a step n times on one lane, and returns how long that took.
+func runSteps(b *testing.B, step *dispatch.Step, n int) time.Duration {
+	b.Helper()
+	source := &endless{step: step, out: n, back: n, done: make(chan struct{})}
+	d := newDispatcher(source, 1)
+	started := time.Now()
 	d.Start(b.Context())
 	<-source.done
+	took := time.Since(started)
 	b.StopTimer()
 	require.Empty(b, source.wrong)
 	require.NoError(b, d.Drain(context.Background()))
+	b.StartTimer()
+	return took
 }
 
 // event is the second step of a linear task, as the engine hands it out.
@@ -222,37 +229,4 @@ func BenchmarkLoneTask(b *testing.B) {
 		_, err := e.Wait(b.Context(), create(b, e, n))
 		require.NoError(b, err)
 	}
-}
-
-// BenchmarkAgainstDBOS runs the same workflow here and on DBOS, both on
-// SQLite, in turns, and reports the ratio of their steps per second.
-// DBOS_PYTHON names a Python that has dbos.
-func BenchmarkAgainstDBOS(b *testing.B) {
-	python := os.Getenv("DBOS_PYTHON")
-	if python == "" {
-		b.Skip("set DBOS_PYTHON to a Python with dbos installed, as `make bench` does")
-	}
-	const tasks, dbosTasks = 2000, 150
-	var ours, theirs float64
-	for b.Loop() {
-		e := openEngine(b)
-		started := time.Now()
-		runTasks(b, e, 0, tasks)
-		ours += 4 * tasks / time.Since(started).Seconds()
-		theirs += dbos(b, python, dbosTasks)
-	}
-	b.ReportMetric(ours/float64(b.N), "taskerpy-steps/s")
-	b.ReportMetric(theirs/float64(b.N), "dbos-steps/s")
-	b.ReportMetric(ours/theirs, "ratio")
-}
-
-func dbos(b *testing.B, python string, tasks int) float64 {
-	b.Helper()
-	command := exec.CommandContext(b.Context(), python, "dbos_linear.py", b.TempDir(), strconv.Itoa(tasks))
-	command.Stderr = os.Stderr
-	out, err := command.Output()
-	require.NoError(b, err)
-	rate, err := strconv.ParseFloat(strings.TrimSpace(string(out)), 64)
-	require.NoError(b, err)
-	return rate
 }

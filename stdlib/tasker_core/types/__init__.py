@@ -1,5 +1,6 @@
 """The models that the package works with."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from tasker_core.types._batch import (
@@ -41,15 +42,6 @@ from tasker_core.types._lifecycle import (
     StepHandlerCallResult,
     WorkerStatus,
 )
-from tasker_core.types._observability import (
-    ComponentHealth,
-    DomainEventMetadata,
-    ExecutionResult,
-    HealthCheck,
-    InProcessDomainEvent,
-    WorkerConfig,
-    WorkerMetrics,
-)
 from tasker_core.types._result import StepHandlerResult
 
 if TYPE_CHECKING:
@@ -61,6 +53,15 @@ if TYPE_CHECKING:
         ClientStepResponse,
         ClientTaskListResponse,
         ClientTaskResponse,
+    )
+    from tasker_core.types._observability import (
+        ComponentHealth,
+        DomainEventMetadata,
+        ExecutionResult,
+        HealthCheck,
+        InProcessDomainEvent,
+        WorkerConfig,
+        WorkerMetrics,
     )
 
 __all__ = [
@@ -112,17 +113,27 @@ __all__ = [
     "no_batches",
 ]
 
+# What few programs use is imported when it is asked for.
+_LATER = {
+    "_client": """
+        ClientHealthResponse ClientPaginationInfo ClientStepAuditResponse ClientStepReadiness
+        ClientStepResponse ClientTaskListResponse ClientTaskResponse
+    """.split(),
+    "_observability": """
+        ComponentHealth DomainEventMetadata ExecutionResult HealthCheck InProcessDomainEvent
+        WorkerConfig WorkerMetrics
+    """.split(),
+}
+
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
-        # Answers of the orchestration API: few programs use these models.
-        if not name.startswith("Client") or name not in __all__:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from tasker_core.types import _client
-
-        value = getattr(_client, name)
-        globals()[name] = value
-        return value
+        for module, names in _LATER.items():
+            if name in names:
+                value = getattr(import_module(f"tasker_core.types.{module}"), name)
+                globals()[name] = value
+                return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

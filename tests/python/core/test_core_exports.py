@@ -103,13 +103,18 @@ def test_what_is_imported_later_is_there_when_asked_for(tmp_path: Path) -> None:
     code = """
 import sys, tasker_core, pickle
 from unittest import mock
-assert "tasker_core.client" not in sys.modules
+for module in ("client", "worker", "batch_processing", "domain_events", "observability"):
+    assert f"tasker_core.{module}" not in sys.modules, module
 with mock.patch("tasker_core.TaskerClient", "patched"):
     assert tasker_core.TaskerClient == "patched"
 assert tasker_core.TaskerClient is tasker_core.client.TaskerClient
 assert tasker_core.worker.Worker is tasker_core.Worker
 from tasker_core import *
 assert Batchable is tasker_core.batch_processing.Batchable
+assert BasePublisher is tasker_core.domain_events.BasePublisher
+assert get_metrics is tasker_core.observability.get_metrics
+assert HealthCheck is tasker_core.types.HealthCheck
+assert tasker_core.get_config is get_worker_config
 from tasker_core.types import ClientTaskResponse
 """
     done = run_python(code, tmp_path)

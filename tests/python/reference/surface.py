@@ -69,8 +69,6 @@ SEMI_PRIVATE = {
     """,
     "tasker_core.step_handler.mixins.api.APIMixin": "_classify_error _format_error_message",
 }
-# What classes have from Python and from pydantic is not for this package to say.
-INHERITED = (object, pydantic.BaseModel, enum.Enum, BaseException, typing.Generic)
 
 
 def modules() -> Iterator[types.ModuleType]:
@@ -235,13 +233,12 @@ def describe_members(name: str, kind: type, known: set[str], into: dict[str, str
     for key in dir(kind):
         if key in ("model_config", "model_rebuild"):
             continue  # what of them is for callers is told above
-        value = inspect.getattr_static(kind, key)
         if key in known or not is_visible(name, key):
             continue
-        if any(key in base.__dict__ for base in INHERITED if issubclass(kind, base)):
-            owner = next(base for base in kind.__mro__ if key in base.__dict__)
-            if owner in INHERITED or not owner.__module__.startswith("tasker_core"):
-                continue
+        value = inspect.getattr_static(kind, key)
+        owner = next(base for base in kind.__mro__ if key in base.__dict__)
+        if not owner.__module__.startswith("tasker_core"):
+            continue  # what classes have from Python and from pydantic
         full = f"{name}.{key}"
         abstract = "abstract " if getattr(value, "__isabstractmethod__", False) else ""
         if isinstance(value, property):
