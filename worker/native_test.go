@@ -64,9 +64,8 @@ func TestLinesArriveWithoutAWorker(t *testing.T) {
 func embedded(t *testing.T) *natives {
 	t.Helper()
 	w := &Worker{dispatcher: dispatch.New(dispatch.Options{})}
-	w.status = newStatus(Config{Environment: "test"}, []*template.Template{{Namespace: "shop"}, {Namespace: "bank"}, {Namespace: "shop"}})
+	w.status = newStatus(Config{Environment: "test", Endpoint: "http://127.0.0.1:8083"}, []*template.Template{{Namespace: "shop"}, {Namespace: "bank"}, {Namespace: "shop"}})
 	w.status.core, w.status.pending, w.status.bus = func() string { return "Running" }, w.pending, &domainevent.Bus{}
-	w.SetEndpoint("http://127.0.0.1:8083")
 	n := &natives{}
 	n.serve(w)
 	return n

@@ -48,10 +48,6 @@ func (w *Worker) pending() dispatch.PollerStats {
 	return p
 }
 
-// SetEndpoint tells where the worker's REST API is, for clients in handlers.
-// It must be called before tasks are accepted.
-func (w *Worker) SetEndpoint(url string) { w.status.endpoint = url }
-
 // Exhausted is closed when more handlers than there may be lanes ignore their
 // timeouts: the process should be drained and started again.
 func (w *Worker) Exhausted() <-chan struct{} { return w.exhausted }

@@ -29,7 +29,7 @@ type status struct {
 // newStatus tells what follows from the configuration; core, pending and bus
 // are left to the caller.
 func newStatus(c Config, ts []*template.Template) *status {
-	s := &status{environment: c.Environment, concurrency: c.Concurrency, counts: &outcomes{next: c.Metrics}, namespaces: []string{}}
+	s := &status{environment: c.Environment, endpoint: c.Endpoint, concurrency: c.Concurrency, counts: &outcomes{next: c.Metrics}, namespaces: []string{}}
 	if s.environment == "" {
 		s.environment = "development"
 	}

@@ -57,6 +57,10 @@ type Config struct {
 	WorkerID       string        // "" means DefaultID()
 	SwitchInterval time.Duration // of the GIL; 0 keeps Python's own
 
+	// Endpoint is the URL of the REST API, for clients in handlers; "" without
+	// one. Handlers may run, and ask for it, before Start returns.
+	Endpoint string
+
 	Log      *slog.Logger // nil discards
 	LogLevel slog.Level   // what Python's logging passes on
 	// Records, when not nil, copies Log for programs; the handler of Log is

@@ -39,6 +39,7 @@ func (a *app) serve(c *config.Config) error {
 	m := metrics.New(metrics.Info{Version: version, WorkerID: c.WorkerID})
 	wc := workerConfig(c, l)
 	wc.Metrics, wc.CommitObserver = m, m.Committed
+	wc.Endpoint = "http://" + listener.Addr().String()
 	w, err := start(wc, signals)
 	if err != nil {
 		_ = listener.Close() // the process ends
@@ -50,7 +51,6 @@ func (a *app) serve(c *config.Config) error {
 		Metrics: m.Handler(l.log), Version: version, Environment: c.Environment, WorkerID: c.WorkerID,
 		Auth: known, AllowedHosts: c.AllowedHosts, Log: l.log,
 	})
-	w.SetEndpoint("http://" + listener.Addr().String())
 	m.Follow(metrics.Sources{Engine: w.Engine(), Dispatch: w.Dispatcher().Stats, Lanes: w.Lanes, Draining: s.Draining})
 	if err := s.StartOn(listener); err != nil {
 		return environment(err)
