@@ -3,6 +3,8 @@
 package built
 
 import (
+	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,10 +36,18 @@ func Environ(more ...string) []string {
 // Binary builds the program into a folder that is gone after the test.
 func Binary(t testing.TB) string {
 	t.Helper()
-	binary := filepath.Join(t.TempDir(), "taskerpy")
-	command := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "./cmd/taskerpy")
-	command.Dir = Root()
-	out, err := command.CombinedOutput()
-	require.NoError(t, err, string(out))
+	binary, err := Into(t.Context(), t.TempDir())
+	require.NoError(t, err)
 	return binary
+}
+
+// Into builds the program into a folder, for a TestMain.
+func Into(ctx context.Context, dir string) (binary string, err error) {
+	binary = filepath.Join(dir, "taskerpy")
+	command := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/taskerpy")
+	command.Dir = Root()
+	if out, err := command.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return binary, nil
 }

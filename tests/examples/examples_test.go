@@ -4,6 +4,7 @@ package examples_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +17,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/tasker-systems/taskerpy/tests/built"
 )
 
 // binary is the taskerpy that TestMain has built.
@@ -30,9 +33,8 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	binary = filepath.Join(dir, "taskerpy")
-	if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/taskerpy").CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
+	if binary, err = built.Into(context.Background(), dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return m.Run()
@@ -73,12 +75,7 @@ func shell(t *testing.T, line string) outcome {
 	t.Helper()
 	cmd := exec.Command("sh", "-c", line)
 	cmd.Dir = checkout(t)
-	cmd.Env = os.Environ()
-	if os.Getenv("VIRTUAL_ENV") == "" {
-		venv, err := filepath.Abs("../../.venv")
-		require.NoError(t, err)
-		cmd.Env = append(cmd.Env, "VIRTUAL_ENV="+venv)
-	}
+	cmd.Env = built.Environ()
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tasker-systems/taskerpy/embed/embedtest"
+	"github.com/tasker-systems/taskerpy/tests/built"
 )
 
 func TestMain(m *testing.M) { embedtest.Main(m) }
@@ -45,11 +46,7 @@ func runHandler(t *testing.T, code string, in ...embedtest.Input) embedtest.Resu
 // virtualenv is the one the interpreter runs in.
 func virtualenv(t *testing.T) string {
 	t.Helper()
-	dir := os.Getenv("VIRTUAL_ENV")
-	if dir == "" {
-		dir = filepath.Join("..", "..", ".venv")
-	}
-	abs, err := filepath.Abs(dir)
+	abs, err := filepath.Abs(built.Virtualenv())
 	require.NoError(t, err)
 	return abs
 }

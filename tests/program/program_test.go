@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/tasker-systems/taskerpy/tests/built"
 )
 
 // atOnce is how many programs run at the same time.
@@ -38,9 +40,8 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	binary = filepath.Join(dir, "taskerpy")
-	if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/taskerpy").CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
+	if binary, err = built.Into(context.Background(), dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	if root, err = filepath.Abs("../.."); err != nil {
@@ -61,11 +62,7 @@ type place struct {
 // workers listen on free ports.
 func newPlace(t *testing.T, templates string) *place {
 	t.Helper()
-	p := &place{t: t, dir: t.TempDir(), env: append(os.Environ(), "TASKER_TEMPLATE_PATH="+templates, "TASKER_LISTEN=127.0.0.1:0")}
-	if os.Getenv("VIRTUAL_ENV") == "" {
-		p.env = append(p.env, "VIRTUAL_ENV="+filepath.Join(root, ".venv"))
-	}
-	return p
+	return &place{t: t, dir: t.TempDir(), env: built.Environ("TASKER_TEMPLATE_PATH="+templates, "TASKER_LISTEN=127.0.0.1:0")}
 }
 
 // set sets an environment variable of the programs to come; "" removes it.

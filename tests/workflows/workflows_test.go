@@ -7,6 +7,7 @@ package workflows_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,6 +20,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/tasker-systems/taskerpy/tests/built"
 )
 
 // atOnce is how many processes run at the same time: tests are parallel, and
@@ -28,7 +31,6 @@ const atOnce = 2
 var (
 	binary   string // the taskerpy that TestMain has built
 	projects string // a copy of the projects
-	venv     string
 	running  = make(chan struct{}, atOnce)
 )
 
@@ -50,15 +52,9 @@ func run(m *testing.M) int {
 
 // prepare builds the binary and copies the projects to dir.
 func prepare(dir string) error {
-	binary = filepath.Join(dir, "taskerpy")
-	if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/taskerpy").CombinedOutput(); err != nil {
-		return fmt.Errorf("go build: %w\n%s", err, out)
-	}
-	if venv = os.Getenv("VIRTUAL_ENV"); venv == "" {
-		var err error
-		if venv, err = filepath.Abs("../../.venv"); err != nil {
-			return err
-		}
+	var err error
+	if binary, err = built.Into(context.Background(), dir); err != nil {
+		return err
 	}
 	projects = filepath.Join(dir, "projects")
 	for _, source := range []string{"../python/workflows", "../../examples"} {
@@ -73,7 +69,7 @@ func prepare(dir string) error {
 func command(args ...string) *exec.Cmd {
 	cmd := exec.Command(binary, args...)
 	cmd.Dir = projects
-	cmd.Env = append(os.Environ(), "VIRTUAL_ENV="+venv)
+	cmd.Env = built.Environ()
 	return cmd
 }
 
