@@ -17,34 +17,36 @@ const (
 	givenUp       // its handler did not come back: the step is failed, the lane stuck
 )
 
-// deadline bounds one execution of a step. The lane cannot begin its next step
-// while an interrupt is on its way, because end waits for it.
+// deadline bounds one execution of a step, by its timeout or because its source
+// revokes it. The lane cannot begin its next step while an interrupt is on its
+// way, because end waits for it.
 type deadline struct {
 	mu    sync.Mutex
 	phase phase
-	over  bool // the handler came back
-	timer *time.Timer
+	over  bool        // the handler came back
+	timer *time.Timer // nil for a step without a timeout
 }
 
-// limit starts the clock of a step that a lane is about to enter.
+// limit starts the clock, if any, of a step that a lane is about to enter.
 func (d *Dispatcher) limit(l *lane, it item, started time.Time) *deadline {
 	x := &deadline{}
+	if it.step.Timeout <= 0 {
+		return x
+	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.timer = time.AfterFunc(it.step.Timeout, func() { d.expire(l, it, started, x) })
 	return x
 }
 
-// end stops the clock and tells how far things went. A nil deadline is always
-// in time.
+// end stops the clock and tells how far things went.
 func (x *deadline) end() phase {
-	if x == nil {
-		return inTime
-	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.over = true
-	x.timer.Stop()
+	if x.timer != nil {
+		x.timer.Stop()
+	}
 	return x.phase
 }
 
@@ -72,6 +74,15 @@ func (d *Dispatcher) insist(l *lane, it item, started time.Time, x *deadline) {
 	}
 	d.interrupt(l, it)
 	x.timer = time.AfterFunc(yieldTime, func() { d.giveUp(l, it, started, x) })
+}
+
+// revoke asks a handler to end whose result nobody wants. It may ignore that.
+func (d *Dispatcher) revoke(l *lane, it item, x *deadline) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !x.over {
+		d.interrupt(l, it)
+	}
 }
 
 func (d *Dispatcher) interrupt(l *lane, it item) {

@@ -142,8 +142,8 @@ func (d *Dispatcher) Start(ctx context.Context) {
 	go d.pace()
 }
 
-// Drain stops claiming and waits until every claimed step is handed back. When
-// ctx ends first it returns its error; the lanes then still run. A Dispatcher
+// Drain stops claiming, hands the steps back whose handlers were not entered,
+// and waits for the others. When ctx ends first it returns its error; the lanes then still run. A Dispatcher
 // that was never started, or is drained already, is fine.
 func (d *Dispatcher) Drain(ctx context.Context) error {
 	if d.stopClaim == nil {
@@ -294,9 +294,10 @@ func (d *Dispatcher) run(l *lane) {
 	}
 }
 
-// dropLane forgets a lane that could not be started. If it was the only one,
-// another attempt is made when the pacer next looks.
+// dropLane forgets a lane that could not be started, and sees that another
+// attempt is made.
 func (d *Dispatcher) dropLane(l *lane) {
+	defer d.armPacer()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for i, other := range d.lanes {
@@ -332,9 +333,13 @@ func (d *Dispatcher) next(l *lane) (item, bool) {
 func (d *Dispatcher) execute(l *lane, call Call, it item) bool {
 	started := time.Now()
 	l.since.Store(started.UnixNano())
-	var limit *deadline
-	if it.step.Timeout > 0 {
-		limit = d.limit(l, it, started)
+	limit := d.limit(l, it, started)
+	defer it.step.leave()
+	if !it.step.enter(func() { d.revoke(l, it, limit) }) {
+		limit.end()
+		l.since.Store(0)
+		d.handBack([]item{it})
+		return true
 	}
 	answer, err := call(it.step.Event, &it.step.Name)
 	l.since.Store(0)
@@ -358,8 +363,21 @@ func (d *Dispatcher) finish(it item, started time.Time, took time.Duration, outc
 	d.Metrics.StepDone(it.step, outcome, started.Sub(it.queued), took)
 	d.Source.Complete(it.step, Result{Outcome: outcome, JSON: result, Started: started, Duration: took})
 
+	d.landed(1)
+}
+
+// handBack returns steps whose handlers were not entered.
+func (d *Dispatcher) handBack(items []item) {
+	for _, it := range items {
+		d.Source.Complete(it.step, Result{Outcome: Unstarted})
+	}
+	d.landed(len(items))
+}
+
+// landed notes that n claimed steps went back to the source.
+func (d *Dispatcher) landed(n int) {
 	d.mu.Lock()
-	d.flying--
+	d.flying -= n
 	room := d.roomToClaim()
 	d.mu.Unlock()
 	if room > 0 {
@@ -464,15 +482,24 @@ func (d *Dispatcher) someoneMoves(before int64) bool {
 	return false
 }
 
-// end tells lanes and pacer that no more steps come.
+// end tells lanes and pacer that no more steps come, and hands back what waits.
 func (d *Dispatcher) end() {
+	var unstarted []item
 	d.mu.Lock()
 	d.ended = true
+	for {
+		it, ok := d.queue.pop()
+		if !ok {
+			break
+		}
+		unstarted = append(unstarted, it)
+	}
 	for _, l := range d.idle {
 		l.wake <- struct{}{}
 	}
 	d.idle = nil
 	d.mu.Unlock()
+	d.handBack(unstarted)
 	d.armPacer()
 }
 

@@ -152,20 +152,37 @@ func (p *Poller) StopClaiming(ctx context.Context) error {
 
 // Poll returns the event of the next step, nil when none waits.
 func (p *Poller) Poll() *Step {
+	for {
+		p.mu.Lock()
+		it, ok := p.queue.pop()
+		if ok {
+			p.pending[it.step.EventID] = &polled{item: it, at: time.Now()}
+		}
+		p.mu.Unlock()
+		if !ok {
+			return nil
+		}
+		select {
+		case p.room <- struct{}{}:
+		default:
+		}
+		if it.step.enter(func() { p.revoke(it.step) }) {
+			return it.step
+		}
+		p.revoke(it.step)
+	}
+}
+
+// revoke forgets a step that its source does not want any more. The program
+// cannot be asked to end its handler, but its answer will be refused.
+func (p *Poller) revoke(step *Step) {
 	p.mu.Lock()
-	it, ok := p.queue.pop()
-	if ok {
-		p.pending[it.step.EventID] = &polled{item: it, at: time.Now()}
-	}
+	_, waits := p.pending[step.EventID]
+	delete(p.pending, step.EventID)
 	p.mu.Unlock()
-	if !ok {
-		return nil
+	if waits {
+		p.o.Source.Complete(step, Result{Outcome: Unstarted})
 	}
-	select {
-	case p.room <- struct{}{}:
-	default:
-	}
-	return it.step
 }
 
 // directives are the keys of a result by which it asks for more steps.

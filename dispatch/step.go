@@ -6,6 +6,7 @@ package dispatch
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/gofrs/uuid/v5"
@@ -33,6 +34,45 @@ type Step struct {
 	// Handle belongs to the source that claimed the step; dispatch never
 	// looks at it.
 	Handle any
+
+	control control
+}
+
+// control is how a source reaches whoever runs its step.
+type control struct {
+	mu      sync.Mutex
+	revoked bool
+	end     func() // asks the handler to end; nil while none runs
+}
+
+// Revoke tells that nobody wants the step's result any more: the step was
+// cancelled, or somebody else has it. Its handler is asked to end, or never
+// entered. Complete is called for it as ever. Any goroutine may call Revoke,
+// however often.
+func (s *Step) Revoke() {
+	s.control.mu.Lock()
+	first, end := !s.control.revoked, s.control.end
+	s.control.revoked = true
+	s.control.mu.Unlock()
+	if first && end != nil {
+		end()
+	}
+}
+
+// enter notes how to end the handler that is about to be entered; false when
+// it must not be, because the step was revoked.
+func (s *Step) enter(end func()) bool {
+	s.control.mu.Lock()
+	defer s.control.mu.Unlock()
+	s.control.end = end
+	return !s.control.revoked
+}
+
+// leave forgets what enter noted.
+func (s *Step) leave() {
+	s.control.mu.Lock()
+	defer s.control.mu.Unlock()
+	s.control.end = nil
 }
 
 // Outcome is what became of one execution of a step. The handler side tells
