@@ -10,13 +10,15 @@ export PYTHON
 # path of the binary for this PYTHON; $(dev_env) also has the tools of the tests.
 env = exports=$$(scripts/environment) && eval "$$exports" &&
 dev_env = exports=$$(scripts/environment --dev) && eval "$$exports" &&
+# And the parts of a deployment, without which the tests that need them are skipped.
+deployment = exports=$$(scripts/deployment) && eval "$$exports" && export DEPLOYMENT_REQUIRED=1 &&
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint format bench install dist env clean
+.PHONY: help run build test e2e lint format bench install dist env clean
 .NOTPARALLEL:
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo '  PYTHON=python3.12 chooses a Python; scripts/environment says where its files go.'
 
@@ -28,6 +30,9 @@ build: ## Build bin/taskerpy
 
 test: ## Run every check and every test
 	@$(dev_env) scripts/check
+
+e2e: ## Run the tests with a real Tasker deployment, fetching its parts
+	@$(dev_env) $(deployment) go test -race -count=1 ./tests/cluster/... ./tests/e2e/...
 
 lint: ## Run the checks that only read the sources
 	@$(dev_env) scripts/check gofmt vet staticcheck ruff format mypy

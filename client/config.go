@@ -48,28 +48,35 @@ type Config struct {
 // (engine-semantics §9.9): addresses, credentials and the time limit. getenv
 // is os.Getenv or like it. The error names the variable that is wrong.
 func (c Config) FromEnv(getenv func(string) string) (Config, error) {
-	first := func(names ...string) string {
-		for _, name := range names {
-			if value := getenv(name); value != "" {
-				return value
+	return c.fromEnv(getenv, orchestration, worker)
+}
+
+// FromWorkerEnv is FromEnv for questions that a worker answers.
+func (c Config) FromWorkerEnv(getenv func(string) string) (Config, error) {
+	return c.fromEnv(getenv, worker, orchestration)
+}
+
+// side is one of the two servers of a Tasker deployment. taskerpy is both.
+type side struct{ address, token string }
+
+var (
+	orchestration = side{"TASKER_ORCHESTRATION_URL", "TASKER_ORCHESTRATION_AUTH_TOKEN"}
+	worker        = side{"TASKER_WORKER_URL", "TASKER_WORKER_AUTH_TOKEN"}
+)
+
+func (c Config) fromEnv(getenv func(string) string, asked, other side) (Config, error) {
+	if c.URL == "" {
+		if c.URL = getenv(asked.address); c.URL == "" {
+			if c.URL = getenv(other.address); c.URL != "" {
+				asked = other
 			}
 		}
-		return ""
 	}
 	// The token of the side that is asked comes before the one for both.
-	tokens := []string{"TASKER_ORCHESTRATION_AUTH_TOKEN", "TASKER_AUTH_TOKEN"}
-	if c.URL == "" {
-		c.URL = first("TASKER_ORCHESTRATION_URL")
-		if c.URL == "" {
-			if c.URL = first("TASKER_WORKER_URL"); c.URL != "" {
-				tokens[0] = "TASKER_WORKER_AUTH_TOKEN"
-			}
-		}
-	}
-	c.Token = cmp.Or(c.Token, Secret(first(tokens...)))
-	c.APIKey = cmp.Or(c.APIKey, Secret(first("TASKER_API_KEY")))
-	c.APIKeyHeader = cmp.Or(c.APIKeyHeader, first("TASKER_API_KEY_HEADER"))
-	if text := first("TASKER_ORCHESTRATION_TIMEOUT_MS"); c.Timeout == 0 && text != "" {
+	c.Token = cmp.Or(c.Token, Secret(getenv(asked.token)), Secret(getenv("TASKER_AUTH_TOKEN")))
+	c.APIKey = cmp.Or(c.APIKey, Secret(getenv("TASKER_API_KEY")))
+	c.APIKeyHeader = cmp.Or(c.APIKeyHeader, getenv("TASKER_API_KEY_HEADER"))
+	if text := getenv("TASKER_ORCHESTRATION_TIMEOUT_MS"); c.Timeout == 0 && text != "" {
 		ms, err := strconv.ParseUint(text, 10, 31)
 		if err != nil || ms == 0 {
 			return c, usagef("TASKER_ORCHESTRATION_TIMEOUT_MS is %q; it must be a number of milliseconds from 1 on", text)

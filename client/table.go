@@ -20,6 +20,15 @@ func WriteJSON(w io.Writer, raw json.RawMessage) error {
 	return write(w, b.String())
 }
 
+// ShowJSON writes a value as WriteJSON does.
+func ShowJSON(w io.Writer, value any) error {
+	data, err := encode(value)
+	if err != nil {
+		return fmt.Errorf("write as JSON: %w", err)
+	}
+	return WriteJSON(w, data)
+}
+
 func write(w io.Writer, text string) error {
 	if _, err := io.WriteString(w, text); err != nil {
 		return fmt.Errorf("write the answer: %w", err)

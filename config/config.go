@@ -1,6 +1,6 @@
 // Package config finds out how taskerpy is to run: from flags, then from the
-// environment, then from a TOML file, then from defaults, remembering where
-// each value came from.
+// environment, then from a TOML file, then from a Tasker deployment's own file,
+// then from defaults, remembering where each value came from.
 package config
 
 import (
@@ -34,12 +34,14 @@ const (
 // Auth says how clients of the HTTP server are known. Without keys of either
 // kind nobody is asked.
 type Auth struct {
-	Keys             string // file of API keys with permissions
-	APIKey           string // one that may do everything
-	KeyHeader        string // carries an API key
-	PublicKey        string // file of the key that tokens are checked with
-	Issuer, Audience string // of tokens
-	Strict           bool   // refuse tokens with permissions that do not exist
+	Keys             string   // file of API keys with permissions
+	APIKey           string   // one that may do everything
+	APIKeys          []APIKey // of a deployment's file
+	KeyHeader        string   // carries an API key
+	PublicKey        string   // file of the key that tokens are checked with, or the key itself, see IsPEM
+	JWKSURL          string   // of the keys that tokens are checked with
+	Issuer, Audience string   // of tokens
+	Strict           bool     // refuse tokens with permissions that do not exist
 }
 
 // Config is the effective configuration.
@@ -69,18 +71,37 @@ type Config struct {
 	LogLevel  slog.Level
 	Progress  string // a progress.Mode
 
-	// DatabaseURL is the PostgreSQL of a Tasker deployment. The embedded
-	// engine keeps its tasks in Data and does not look at it.
-	DatabaseURL string
+	// DatabaseURL is the PostgreSQL of a Tasker deployment, for a worker of
+	// it. The embedded engine keeps its tasks in Data. What follows is for a
+	// worker of a deployment, which CheckDeployment must have accepted.
+	DatabaseURL       string
+	Namespaces        []string // empty: those of all templates
+	VisibilityTimeout time.Duration
+	PollInterval      time.Duration
+	BatchSize         int
+	MaxConnections    int
+	MaxResultSize     int           // bytes
+	MessageRetention  string        // RetainArchive or RetainDelete
+	HandlerTimeout    time.Duration // of steps without timeout_seconds; 0: none
 
-	// File is the configuration file that was read, "" for none.
-	File string
+	ResultsQueue, TaskRequestsQueue, FinalizationsQueue string
+
+	MessagingBackend string // only PGMQ will do
+	QueueDatabaseURL string // only "" or DatabaseURL's database will do
+
+	WorkerType     string
+	ConfigEndpoint bool // serve /config
+	Orchestration  OrchestrationClient
+
+	// File is the configuration file that was read, "" for none; TaskerFile is
+	// that of the deployment.
+	File, TaskerFile string
 
 	origins map[string]Origin
 }
 
 // Origin tells where a value came from, for people: "--listen",
-// "TASKER_LISTEN", "taskerpy.toml:3", "default".
+// "TASKER_LISTEN", "taskerpy.toml:3", "tasker.toml:worker.worker_id", "default".
 type Origin string
 
 // Default is the Origin of what nobody set.
@@ -100,6 +121,8 @@ type Sources struct {
 	Flags *Flags
 	// Env looks up an environment variable; nil means os.Getenv.
 	Env func(string) string
+	// Dotenv, when not nil, was applied to the environment.
+	Dotenv *Dotenv
 	// Dir is the working directory, "" the process's own.
 	Dir string
 	// File is the TOML file to read. "" means TASKER_CONFIG, else FileName in
@@ -121,16 +144,26 @@ func Load(s Sources) (*Config, error) {
 	if file != nil {
 		c.File = file.path
 	}
+	tasker, err := s.taskerFile()
+	if err != nil {
+		return nil, err
+	}
+	if tasker != nil {
+		c.TaskerFile = tasker.path
+	}
 	for i := range settings {
-		if err := c.settle(&settings[i], s, file); err != nil {
+		if err := c.settle(&settings[i], s, file, tasker); err != nil {
 			return nil, err
 		}
+	}
+	if err := tasker.readAuth(c); err != nil {
+		return nil, err
 	}
 	return c, nil
 }
 
 // settle gives one setting its value: that of the first source that has one.
-func (c *Config) settle(s *Setting, from Sources, file *document) error {
+func (c *Config) settle(s *Setting, from Sources, file *document, tasker *taskerFile) error {
 	if values := from.Flags.given(s.Key); values != nil {
 		place := "--" + s.Flag()
 		if s.arguments {
@@ -148,8 +181,12 @@ func (c *Config) settle(s *Setting, from Sources, file *document) error {
 		if len(values) == 0 {
 			continue
 		}
-		c.origins[s.Key] = Origin(v.name)
-		return prefixed(v.name, s.set(c, values))
+		place := v.name
+		if line := from.Dotenv.place(v.name); line != "" {
+			place = line + ": " + place
+		}
+		c.origins[s.Key] = Origin(place)
+		return prefixed(place, s.set(c, values))
 	}
 	if file != nil {
 		if entry, ok := file.entries[s.Key]; ok {
@@ -160,6 +197,14 @@ func (c *Config) settle(s *Setting, from Sources, file *document) error {
 			}
 			return prefixed(entry.place+": "+s.Key, s.set(c, values))
 		}
+	}
+	values, place, err := tasker.of(s)
+	if err != nil {
+		return err
+	}
+	if len(values) > 0 {
+		c.origins[s.Key] = Origin(place)
+		return prefixed(place, s.set(c, values))
 	}
 	if s.fallback == "" {
 		return nil

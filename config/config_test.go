@@ -104,6 +104,7 @@ auth_keys = "keys.toml"
 auth_api_key = "sesame"
 auth_key_header = "X-Key"
 auth_public_key = "public.pem"
+auth_jwks_url = "https://idp/keys"
 auth_issuer = "idp"
 auth_audience = "shop"
 auth_strict = true
@@ -117,6 +118,26 @@ log_format = "json"
 log_level = "debug"
 progress = "plain"
 database_url = "postgres://db/x"
+namespace = ["shop", "stock"]
+visibility_timeout = 45
+poll_interval = "500ms"
+batch_size = 50
+max_connections = 10
+max_result_size = "8MiB"
+message_retention = "delete"
+handler_timeout = "2m"
+results_queue = "results"
+task_requests_queue = "requests"
+finalizations_queue = "finalizations"
+messaging_backend = "pgmq"
+queue_database_url = "postgres://db/x"
+worker_type = "batch"
+config_endpoint = false
+orchestration_url = "http://tasker:8080"
+orchestration_token = "jwt"
+orchestration_api_key = "key"
+orchestration_key_header = "X-Orchestration-Key"
+orchestration_timeout = "10s"
 `)
 	require.Equal(t, []string{"handlers.py", "shop.steps"}, c.Handlers)
 	require.True(t, c.Strict)
@@ -124,8 +145,22 @@ database_url = "postgres://db/x"
 	require.Equal(t, 5*time.Second, c.DrainTimeout, "a number is of seconds")
 	require.Equal(t, 30*24*time.Hour, c.Keep)
 	require.Equal(t, Auth{
-		Keys: "keys.toml", APIKey: "sesame", KeyHeader: "X-Key", PublicKey: "public.pem", Issuer: "idp", Audience: "shop", Strict: true,
+		Keys: "keys.toml", APIKey: "sesame", KeyHeader: "X-Key", PublicKey: "public.pem", JWKSURL: "https://idp/keys", Issuer: "idp", Audience: "shop", Strict: true,
 	}, c.Auth)
+	require.Equal(t, []string{"shop", "stock"}, c.Namespaces)
+	require.Equal(t, 45*time.Second, c.VisibilityTimeout)
+	require.Equal(t, 500*time.Millisecond, c.PollInterval)
+	require.Equal(t, 50, c.BatchSize)
+	require.Equal(t, 10, c.MaxConnections)
+	require.Equal(t, 8<<20, c.MaxResultSize)
+	require.Equal(t, RetainDelete, c.MessageRetention)
+	require.Equal(t, 2*time.Minute, c.HandlerTimeout)
+	require.Equal(t, []string{"results", "requests", "finalizations"}, []string{c.ResultsQueue, c.TaskRequestsQueue, c.FinalizationsQueue})
+	require.Equal(t, "batch", c.WorkerType)
+	require.False(t, c.ConfigEndpoint)
+	require.Equal(t, OrchestrationClient{
+		URL: "http://tasker:8080", Token: "jwt", APIKey: "key", KeyHeader: "X-Orchestration-Key", Timeout: 10 * time.Second,
+	}, c.Orchestration)
 	for i, e := range c.Entries() {
 		require.Contains(t, string(e.Origin), FileName, "entry %d, %s", i, e.Key)
 	}
@@ -229,7 +264,7 @@ func TestSecretsAreMasked(t *testing.T) {
 func TestEverySettingIsCompletelyDescribed(t *testing.T) {
 	for _, s := range Settings() {
 		require.NotEmpty(t, s.Env(), s.Key)
-		if !s.arguments && s.Key != "database_url" {
+		if !s.arguments {
 			require.NotEmpty(t, s.Usage, s.Key)
 		}
 	}

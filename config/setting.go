@@ -30,10 +30,11 @@ type Setting struct {
 	Usage string // for --help; the value's name in backquotes
 
 	env       []variable
-	fallback  string // text of the default; "" is the zero value
-	list      bool   // may be given more than once
-	path      bool   // in a file, relative to the file's folder
-	arguments bool   // a command's arguments instead of a flag; may name modules
+	fallback  string      // text of the default; "" is the zero value
+	list      bool        // may be given more than once
+	path      bool        // in a file, relative to the file's folder
+	arguments bool        // a command's arguments instead of a flag; may name modules
+	tasker    []taskerKey // in a deployment's file; the first one that says something wins
 
 	set  func(c *Config, values []string) error
 	show func(c *Config) any // the value as config prints it
@@ -80,7 +81,10 @@ func present(values []string) []string {
 
 // settings are all there are, in the order in which config prints them. It is
 // never changed.
-var settings = []Setting{
+var settings = slices.Concat(commonSettings, deploymentSettings)
+
+// commonSettings are those that do not need a deployment. It is never changed.
+var commonSettings = []Setting{
 	{
 		Key: "handlers", list: true, path: true, arguments: true, env: []variable{envList("PYTHON_HANDLER_PATH")},
 		set:  func(c *Config, v []string) error { c.Handlers = v; return nil },
@@ -100,9 +104,10 @@ var settings = []Setting{
 	},
 	{
 		Key: "listen", Usage: "`HOST:PORT` of the HTTP server", fallback: DefaultListen,
-		env:  env("TASKER_LISTEN", "TASKER_WEB_BIND_ADDRESS"),
-		set:  text(func(c *Config) *string { return &c.Listen }, address),
-		show: func(c *Config) any { return c.Listen },
+		env:    env("TASKER_LISTEN", "TASKER_WEB_BIND_ADDRESS"),
+		tasker: append([]taskerKey{{"worker.web.enabled", withoutWeb}}, keysOf("worker.web.bind_address")...),
+		set:    text(func(c *Config) *string { return &c.Listen }, address),
+		show:   func(c *Config) any { return c.Listen },
 	},
 	{
 		Key: "allowed_hosts", Usage: "accept the host `NAME` too for a server on loopback; may be repeated", list: true,
@@ -135,7 +140,8 @@ var settings = []Setting{
 	},
 	{
 		Key: "concurrency", Usage: "let at most `N` steps be inside handlers at once", fallback: "16",
-		env: env("TASKER_CONCURRENCY"), set: setConcurrency,
+		env: env("TASKER_CONCURRENCY"), tasker: keysOf("worker.mpsc_channels.handler_dispatch.max_concurrent_handlers"),
+		set:  setConcurrency,
 		show: func(c *Config) any { return c.Concurrency },
 	},
 	{
@@ -151,9 +157,10 @@ var settings = []Setting{
 	},
 	{
 		Key: "worker_id", Usage: "`NAME` of this process in results (default: host name and process id)",
-		env:  env("TASKER_WORKER_ID", "TASKER_INSTANCE_ID"),
-		set:  text(func(c *Config) *string { return &c.WorkerID }, nil),
-		show: func(c *Config) any { return c.WorkerID },
+		env:    env("TASKER_WORKER_ID", "TASKER_INSTANCE_ID"),
+		tasker: keysOf("worker.worker_id"),
+		set:    text(func(c *Config) *string { return &c.WorkerID }, nil),
+		show:   func(c *Config) any { return c.WorkerID },
 	},
 	{
 		Key: "switch_interval", Usage: "let a Python thread hold the GIL for `DURATION` while others wait (default: Python's own, 5ms)",
@@ -197,43 +204,56 @@ var settings = []Setting{
 	},
 	{
 		Key: "auth_api_key", Usage: "ask clients for the API key `SECRET`, which may do everything",
-		env:  env("TASKER_SERVER_API_KEY"),
-		set:  text(func(c *Config) *string { return &c.Auth.APIKey }, nil),
-		show: func(c *Config) any { return hidden(c.Auth.APIKey) },
+		env:    env("TASKER_SERVER_API_KEY"),
+		tasker: []taskerKey{{taskerAuth + ".api_key", ofAPIKey}},
+		set:    text(func(c *Config) *string { return &c.Auth.APIKey }, nil),
+		show:   func(c *Config) any { return hidden(c.Auth.APIKey) },
 	},
 	{
 		Key: "auth_key_header", Usage: "`NAME` of the header that carries an API key", fallback: "X-API-Key",
-		env:  env("TASKER_AUTH_KEY_HEADER"),
-		set:  text(func(c *Config) *string { return &c.Auth.KeyHeader }, nil),
-		show: func(c *Config) any { return c.Auth.KeyHeader },
+		env:    env("TASKER_AUTH_KEY_HEADER"),
+		tasker: []taskerKey{{taskerAuth + ".api_key_header", ofAuth}},
+		set:    text(func(c *Config) *string { return &c.Auth.KeyHeader }, nil),
+		show:   func(c *Config) any { return c.Auth.KeyHeader },
 	},
 	{
 		Key: "auth_public_key", Usage: "ask clients for a JSON Web Token signed with the private key of the PEM `FILE`",
 		path: true, env: env("TASKER_AUTH_PUBLIC_KEY"),
-		set:  text(func(c *Config) *string { return &c.Auth.PublicKey }, nil),
-		show: func(c *Config) any { return c.Auth.PublicKey },
+		tasker: []taskerKey{{taskerAuth + ".jwt_public_key_path", ofAuth}, {taskerAuth + ".jwt_public_key", ofAuth}},
+		set:    text(func(c *Config) *string { return &c.Auth.PublicKey }, nil),
+		show: func(c *Config) any {
+			if IsPEM(c.Auth.PublicKey) {
+				return "(PEM)"
+			}
+			return c.Auth.PublicKey
+		},
+	},
+	{
+		Key: "auth_jwks_url", Usage: "ask clients for a JSON Web Token signed with a key of the JSON Web Key Set at `URL`",
+		env:    env("TASKER_AUTH_JWKS_URL"),
+		tasker: []taskerKey{{taskerAuth + ".jwks_url", ofAuth}},
+		set:    text(func(c *Config) *string { return &c.Auth.JWKSURL }, nil),
+		show:   func(c *Config) any { return masked(c.Auth.JWKSURL) },
 	},
 	{
 		Key: "auth_issuer", Usage: "`ISSUER` that tokens must name", fallback: "tasker-core",
-		env:  env("TASKER_AUTH_ISSUER"),
-		set:  text(func(c *Config) *string { return &c.Auth.Issuer }, nil),
-		show: func(c *Config) any { return c.Auth.Issuer },
+		env:    env("TASKER_AUTH_ISSUER"),
+		tasker: []taskerKey{{taskerAuth + ".jwt_issuer", ofAuth}},
+		set:    text(func(c *Config) *string { return &c.Auth.Issuer }, nil),
+		show:   func(c *Config) any { return c.Auth.Issuer },
 	},
 	{
 		Key: "auth_audience", Usage: "`AUDIENCE` that tokens must name", fallback: "tasker-api",
-		env:  env("TASKER_AUTH_AUDIENCE"),
-		set:  text(func(c *Config) *string { return &c.Auth.Audience }, nil),
-		show: func(c *Config) any { return c.Auth.Audience },
+		env:    env("TASKER_AUTH_AUDIENCE"),
+		tasker: []taskerKey{{taskerAuth + ".jwt_audience", ofAuth}},
+		set:    text(func(c *Config) *string { return &c.Auth.Audience }, nil),
+		show:   func(c *Config) any { return c.Auth.Audience },
 	},
 	{
 		Key: "auth_strict", Usage: "refuse tokens with a permission that does not exist",
-		env: env("TASKER_AUTH_STRICT"), set: truth(func(c *Config) *bool { return &c.Auth.Strict }),
+		env: env("TASKER_AUTH_STRICT"), tasker: []taskerKey{{taskerAuth + ".strict_validation", ofAuth}},
+		set:  truth(func(c *Config) *bool { return &c.Auth.Strict }),
 		show: func(c *Config) any { return c.Auth.Strict },
-	},
-	{
-		Key: "database_url", env: env("DATABASE_URL"),
-		set:  text(func(c *Config) *string { return &c.DatabaseURL }, nil),
-		show: func(c *Config) any { return masked(c.DatabaseURL) },
 	},
 }
 

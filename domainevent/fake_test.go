@@ -161,9 +161,9 @@ func open(t *testing.T, path, yaml string) *engine.Engine {
 func file(t *testing.T) string { return filepath.Join(t.TempDir(), "test.db") }
 
 // start starts a publisher that is drained at the end of the test.
-func start(t *testing.T, e domainevent.Engine, p domainevent.Python) *domainevent.Publisher {
+func start(t *testing.T, e domainevent.Source, p domainevent.Python) *domainevent.Publisher {
 	t.Helper()
-	publisher := domainevent.New(domainevent.Options{Engine: e, Python: p})
+	publisher := domainevent.New(domainevent.Options{Source: e, Python: p})
 	require.NoError(t, publisher.Start(t.Context()))
 	t.Cleanup(func() { drain(t, publisher) })
 	return publisher

@@ -16,17 +16,18 @@ import (
 
 	"github.com/gofrs/uuid/v5"
 
-	"github.com/tasker-systems/taskerpy/engine"
+	"github.com/tasker-systems/taskerpy/dispatch"
 	"github.com/tasker-systems/taskerpy/handlers"
 )
 
-// Engine keeps publications and durable events; *engine.Engine is one.
-type Engine interface {
+// Source keeps publications and durable events: the source of the steps that
+// they are of.
+type Source interface {
 	Sync(ctx context.Context) error
-	Publications(ctx context.Context) ([]engine.Publication, error)
-	Published(ctx context.Context, p engine.Publication, durable []engine.DomainEvent) error
+	Publications(ctx context.Context) ([]dispatch.Publication, error)
+	Published(ctx context.Context, p dispatch.Publication, durable []dispatch.DomainEvent) error
 	Subscribe(ctx context.Context, consumer string) error
-	Consume(ctx context.Context, consumer string, limit int) ([]engine.DomainEvent, error)
+	Consume(ctx context.Context, consumer string, limit int) ([]dispatch.DomainEvent, error)
 	Consumed(ctx context.Context, consumer string, last int64) error
 }
 
@@ -45,13 +46,13 @@ const (
 	// fastBacklog is how many fast events may wait; the newest are dropped
 	// beyond that.
 	fastBacklog = 1000
-	// retryAfter is how long to wait when the engine or Python failed.
+	// retryAfter is how long to wait when the source or Python failed.
 	retryAfter = time.Second
 )
 
 // Options configure a Publisher.
 type Options struct {
-	Engine Engine
+	Source Source
 	Python Python
 	Log    *slog.Logger
 }
@@ -106,8 +107,8 @@ type Stats struct {
 	// FastErrors are fast events that no subscriber got because too many
 	// waited already.
 	FastErrors uint64
-	// RoutingErrors are events that do not fit their schema, and attempts
-	// whose events could not be shaped.
+	// RoutingErrors are events that do not fit their schema or whose publisher
+	// failed, and attempts whose events could not be shaped.
 	RoutingErrors uint64
 	// Handled is how often a subscriber was given an event, fitting or not.
 	Handled     uint64
@@ -148,7 +149,7 @@ func (p *Publisher) Start(ctx context.Context) error {
 		return err
 	}
 	for _, name := range names {
-		if err := p.o.Engine.Subscribe(ctx, name); err != nil {
+		if err := p.o.Source.Subscribe(ctx, name); err != nil {
 			return err
 		}
 	}
@@ -164,7 +165,7 @@ func (p *Publisher) Start(ctx context.Context) error {
 }
 
 // Drain publishes and delivers what there is, the events of every attempt that
-// the engine was told of before included, and stops. It returns ctx.Err() when
+// the source was told of before included, and stops. It returns ctx.Err() when
 // ctx ends first. What never started, or is drained already, is fine.
 func (p *Publisher) Drain(ctx context.Context) error {
 	if !p.started {
@@ -175,7 +176,7 @@ func (p *Publisher) Drain(ctx context.Context) error {
 	go func() {
 		defer close(done)
 		// Attempts that ended a moment ago are not in the file yet.
-		if err := p.o.Engine.Sync(ctx); err != nil {
+		if err := p.o.Source.Sync(ctx); err != nil {
 			p.o.Log.Warn("the events of the last steps are published at the next start", "error", err)
 		}
 		p.publishing.end()
@@ -197,7 +198,7 @@ func (p *Publisher) Drain(ctx context.Context) error {
 // publishAll publishes until ctx ends, and then what is still there.
 func (p *Publisher) publishAll(ctx context.Context) {
 	for {
-		all, err := p.o.Engine.Publications(ctx)
+		all, err := p.o.Source.Publications(ctx)
 		if err != nil {
 			return
 		}
@@ -208,9 +209,9 @@ func (p *Publisher) publishAll(ctx context.Context) {
 }
 
 // publish publishes one attempt's events.
-func (p *Publisher) publish(ctx context.Context, publication engine.Publication) {
+func (p *Publisher) publish(ctx context.Context, publication dispatch.Publication) {
 	log := p.o.Log.With("step_uuid", publication.StepUUID)
-	var durable []engine.DomainEvent
+	var durable []dispatch.DomainEvent
 	events, err := p.shape(&publication)
 	if err != nil {
 		p.counts.failed.Add(1)
@@ -231,8 +232,8 @@ func (p *Publisher) publish(ctx context.Context, publication engine.Publication)
 		}
 	}
 	for {
-		err := p.o.Engine.Published(context.WithoutCancel(ctx), publication, durable)
-		if err == nil || errors.Is(err, engine.ErrClosed) {
+		err := p.o.Source.Published(context.WithoutCancel(ctx), publication, durable)
+		if err == nil || errors.Is(err, dispatch.ErrClosed) {
 			return // or it comes again at the next start
 		}
 		log.Error("store domain events", "error", err)
@@ -253,7 +254,7 @@ func pause(ctx context.Context) bool {
 }
 
 type routedEvent struct {
-	engine.DomainEvent
+	dispatch.DomainEvent
 	delivery string
 }
 
@@ -273,7 +274,7 @@ type payload struct {
 }
 
 // shape asks the step's publisher for its events and wraps them.
-func (p *Publisher) shape(publication *engine.Publication) ([]routedEvent, error) {
+func (p *Publisher) shape(publication *dispatch.Publication) ([]routedEvent, error) {
 	var event struct {
 		Step json.RawMessage `json:"task_sequence_step"`
 	}
@@ -284,7 +285,7 @@ func (p *Publisher) shape(publication *engine.Publication) ([]routedEvent, error
 	if err != nil {
 		return nil, err
 	}
-	p.counts.failed.Add(uint64(shaped.Refused))
+	p.counts.failed.Add(uint64(shaped.Failed))
 	events := make([]routedEvent, 0, len(shaped.Events))
 	for _, s := range shaped.Events {
 		meta := map[string]json.RawMessage{}
@@ -301,7 +302,7 @@ func (p *Publisher) shape(publication *engine.Publication) ([]routedEvent, error
 		if err != nil {
 			return nil, fmt.Errorf("write event %s: %w", s.Name, err)
 		}
-		events = append(events, routedEvent{engine.DomainEvent{Event: id, Name: s.Name, JSON: data}, s.Delivery})
+		events = append(events, routedEvent{dispatch.DomainEvent{Event: id, Name: s.Name, JSON: data}, s.Delivery})
 	}
 	return events, nil
 }
@@ -329,7 +330,7 @@ func (p *Publisher) PublishFast(name string, value json.RawMessage, meta map[str
 		return uuid.Nil, fmt.Errorf("publish event %s: %w", name, err)
 	}
 	p.counts.fast.Add(1)
-	p.deliver(routedEvent{engine.DomainEvent{Event: id, Name: name, JSON: data}, "fast"})
+	p.deliver(routedEvent{dispatch.DomainEvent{Event: id, Name: name, JSON: data}, "fast"})
 	return id, nil
 }
 
@@ -361,9 +362,9 @@ func (p *Publisher) deliverFast() {
 // what is still there.
 func (p *Publisher) consume(ctx context.Context, subscriber string) {
 	for {
-		events, err := p.o.Engine.Consume(ctx, subscriber, consumeAtOnce)
+		events, err := p.o.Source.Consume(ctx, subscriber, consumeAtOnce)
 		if err != nil {
-			if ctx.Err() != nil || errors.Is(err, engine.ErrClosed) {
+			if ctx.Err() != nil || errors.Is(err, dispatch.ErrClosed) {
 				return
 			}
 			p.o.Log.Error("read domain events", "subscriber", subscriber, "error", err)
@@ -384,12 +385,12 @@ func (p *Publisher) consume(ctx context.Context, subscriber string) {
 // cannot be had any more; then they come again at the next start.
 func (p *Publisher) consumed(ctx context.Context, subscriber string, last int64) bool {
 	for {
-		err := p.o.Engine.Consumed(context.WithoutCancel(ctx), subscriber, last)
+		err := p.o.Source.Consumed(context.WithoutCancel(ctx), subscriber, last)
 		if err == nil {
 			return true
 		}
 		p.o.Log.Error("note progress of subscriber", "subscriber", subscriber, "error", err)
-		if errors.Is(err, engine.ErrClosed) || !pause(ctx) {
+		if errors.Is(err, dispatch.ErrClosed) || !pause(ctx) {
 			return false
 		}
 	}

@@ -246,7 +246,7 @@ func TestDrainGivesUpWhenItsTimeIsOver(t *testing.T) {
 	py := newPython(t, "mailer")
 	entered, leave := make(chan struct{}), make(chan struct{})
 	py.handle = func(string, json.RawMessage) error { close(entered); <-leave; return nil }
-	p := domainevent.New(domainevent.Options{Engine: e, Python: py})
+	p := domainevent.New(domainevent.Options{Source: e, Python: py})
 	require.NoError(t, p.Start(t.Context()))
 	pay(t, e)
 	<-entered
@@ -259,7 +259,7 @@ func TestDrainGivesUpWhenItsTimeIsOver(t *testing.T) {
 
 func TestDrainingWhatNeverStartedOrTwiceIsFine(t *testing.T) {
 	e := open(t, "", declaring("a.b success durable"))
-	p := domainevent.New(domainevent.Options{Engine: e, Python: newPython(t)})
+	p := domainevent.New(domainevent.Options{Source: e, Python: newPython(t)})
 	drain(t, p)
 	require.NoError(t, p.Start(t.Context()))
 	drain(t, p)
@@ -269,7 +269,7 @@ func TestDrainingWhatNeverStartedOrTwiceIsFine(t *testing.T) {
 func TestASubscriberThatCannotBeStartedEndsTheStart(t *testing.T) {
 	e := open(t, "", declaring("a.b success durable"))
 	py := refusing{newPython(t)}
-	require.EqualError(t, domainevent.New(domainevent.Options{Engine: e, Python: py}).Start(t.Context()), "subscriber Mailer cannot be started")
+	require.EqualError(t, domainevent.New(domainevent.Options{Source: e, Python: py}).Start(t.Context()), "subscriber Mailer cannot be started")
 }
 
 type refusing struct{ *python }

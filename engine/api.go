@@ -13,6 +13,7 @@ import (
 
 	"github.com/gofrs/uuid/v5"
 
+	"github.com/tasker-systems/taskerpy/dispatch"
 	"github.com/tasker-systems/taskerpy/engine/store"
 )
 
@@ -42,6 +43,10 @@ type Options struct {
 	// Keep is how long finished tasks are kept; 0 means for ever. With a task
 	// its identity is forgotten: the same input is then a new task.
 	Keep time.Duration
+	// MaxResult is how many bytes the result of a step, or its checkpoint, may
+	// have; 0 means 256 MiB, which also is the most: SQLite cannot store more
+	// than a gigabyte in one row. A step with a larger result fails for good.
+	MaxResult int
 	// WorkerID names this process in results and transitions.
 	WorkerID string
 	// CommitObserver, when not nil, is called after each durable commit with
@@ -213,11 +218,11 @@ type Change struct {
 
 // Errors that callers tell apart with errors.Is.
 var (
-	ErrNotFound     = errors.New("not found")              // REST 404
-	ErrConflict     = errors.New("identity exists")        // REST 409: a task with this identity already exists
-	ErrInvalid      = errors.New("invalid request")        // REST 400
-	ErrClosed       = errors.New("engine is closed")       // REST 503
-	ErrUnavailable  = errors.New("store unavailable")      // REST 503: nothing can be made durable now; the message says why
-	ErrLocked       = store.ErrLocked                      // another process has the file; the message names it
-	ErrInvalidState = errors.New("transition not allowed") // REST 400
+	ErrNotFound     = errors.New("not found")                        // REST 404
+	ErrConflict     = errors.New("identity exists")                  // REST 409: a task with this identity already exists
+	ErrInvalid      = errors.New("invalid request")                  // REST 400
+	ErrClosed       = fmt.Errorf("engine is %w", dispatch.ErrClosed) // REST 503
+	ErrUnavailable  = errors.New("store unavailable")                // REST 503: nothing can be made durable now; the message says why
+	ErrLocked       = store.ErrLocked                                // another process has the file; the message names it
+	ErrInvalidState = errors.New("transition not allowed")           // REST 400
 )

@@ -33,6 +33,10 @@ func (c *completion) apply(w *writer) error {
 		w.e.log.Debug("result dropped: nobody waits for it any more", "step", c.claim.name, "task_uuid", c.claim.taskUUID)
 		return nil
 	}
+	if len(c.result.JSON) > w.e.o.MaxResult && c.result.Outcome != dispatch.CheckpointYield {
+		w.refuseResult(r, i, c)
+		return nil
+	}
 	switch c.result.Outcome {
 	case dispatch.Success, dispatch.SuccessDirective:
 		w.succeed(r, i, c.result)
@@ -50,6 +54,19 @@ func (c *completion) apply(w *writer) error {
 }
 
 func (c *completion) reply(*writer, error) {} // nobody waits
+
+// refuseResult fails a step for good whose result cannot be stored: the next
+// attempt would have one as large.
+func (w *writer) refuseResult(r *run, i int32, c *completion) {
+	s := &r.steps[i]
+	result := failureResult(s.row.UUID, resultTooLarge, fmt.Sprintf(
+		"the result has %d bytes, at most %d can be stored; keep large data elsewhere and return where it is", len(c.result.JSON), w.e.o.MaxResult),
+		false, w.e.o.WorkerID, w.batch.at.Time())
+	w.failAttempt(r, i, result, c.result.Duration)
+	w.publish(r, i, c.claim, result, false)
+}
+
+const resultTooLarge = "result_too_large"
 
 // takeBack undoes a claim whose handler was never entered.
 func (w *writer) takeBack(r *run, i int32, c *claim) {
@@ -150,6 +167,9 @@ type cursorAt struct {
 func (w *writer) checkpoint(r *run, i int32, result dispatch.Result) {
 	s := &r.steps[i]
 	data, err := nextCheckpoint(s.row.Checkpoint, result.JSON, s.row.UUID.String(), w.batch.at.Time())
+	if err == nil && len(data) > w.e.o.MaxResult {
+		err = fmt.Errorf("the checkpoint has %d bytes with its history, at most %d can be stored; keep large data elsewhere", len(data), w.e.o.MaxResult)
+	}
 	if err != nil {
 		w.loseAttempt(r, i, "checkpoint_error", err.Error(), true)
 		return

@@ -32,6 +32,8 @@ type Engine struct {
 	stats    stats
 	outbox   outbox
 	stored   signal // of durable domain events
+	// consumers of durable domain events in this process
+	consumers consumers
 
 	// reads is held for reading by views of the file, so that it is not closed
 	// under them.
@@ -59,6 +61,9 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.MaxResult <= 0 || o.MaxResult > maxResult {
+		o.MaxResult = maxResult
+	}
 	seed := o.JitterSeed
 	if seed == 0 {
 		seed = rand.Uint64()
@@ -77,6 +82,12 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	e.upkeep.start(e)
 	return e, nil
 }
+
+// maxResult is the largest Options.MaxResult.
+const maxResult = 256 << 20
+
+// maxRow bounds what comes from several results and becomes one row.
+func (e *Engine) maxRow() int { return 3 * e.o.MaxResult }
 
 // Close stops accepting requests, makes everything durable that was handed in
 // before, and closes the file. It returns ctx.Err() when ctx ends first; the

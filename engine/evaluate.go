@@ -89,16 +89,24 @@ func (r *run) firstError() string {
 	return ""
 }
 
-// dropDue removes from the due steps those that cannot be enqueued any more.
+// dropDue removes from the due steps those that cannot be enqueued any more,
+// and those that are listed twice.
 func (w *writer) dropDue(r *run) {
+	r.visit++
 	kept := r.due[:0]
 	for _, i := range r.due {
 		s := &r.steps[i]
-		if s.state == StepPending && s.missing == 0 || s.state == StepWaitingForRetry {
+		if s.visit != r.visit && s.missing == 0 && (s.state == StepPending || w.retriesNow(s)) {
+			s.visit = r.visit
 			kept = append(kept, i)
 		}
 	}
 	r.due = kept
+}
+
+// retriesNow tells whether a step waits for its next attempt no longer.
+func (w *writer) retriesNow(s *step) bool {
+	return s.state == StepWaitingForRetry && s.row.NextRetryAt <= w.batch.at
 }
 
 // enqueueDue hands out every due step (engine-semantics §4.6).

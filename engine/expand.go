@@ -145,14 +145,15 @@ func (x *expansion) graph() (members, exits map[string]*template.Step) {
 }
 
 // walk returns the requested steps with all that follows from them within the
-// graph. Convergence steps and batch workers are created by other rules.
+// graph. What also depends on a further decision is part of it when there is a
+// way around that one. Convergence steps and batch workers are created by other rules.
 func (x *expansion) walk(requested []string, members, exits map[string]*template.Step) map[string]bool {
 	chosen := map[string]bool{}
 	queue := slices.Clone(requested)
 	if len(requested) > 0 {
 		for _, s := range x.dependents(x.from.Name) {
 			if exits[s.Name] != nil {
-				chosen[s.Name] = true
+				queue = append(queue, s.Name)
 			}
 		}
 	}
@@ -163,9 +164,6 @@ func (x *expansion) walk(requested []string, members, exits map[string]*template
 			continue
 		}
 		chosen[name] = true
-		if exits[name] != nil {
-			continue
-		}
 		for _, s := range x.dependents(name) {
 			switch {
 			case s.Type == template.DeferredConvergence, s.Type == template.BatchWorker:

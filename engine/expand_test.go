@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -314,4 +316,65 @@ func TestDynamicStepsSurviveARestart(t *testing.T) {
 	work(t, again, succeed)
 	require.Equal(t, "complete", await(t, again, id).Status)
 	require.Equal(t, "analyze crunch_001 crunch_002 gather report", names(states(t, again, id)))
+}
+
+// engine-semantics §5.2, rule 4: the walk passes further decisions, but stays
+// among the steps that can be reached without one.
+func TestAStepBesideAFurtherDecisionIsCreatedWithIt(t *testing.T) {
+	yaml := `
+name: beside
+namespace_name: tests
+version: 1.0.0
+steps:
+  - {name: root, handler: {callable: h}}
+  - {name: first, type: decision, handler: {callable: h}, dependencies: [root]}
+  - {name: left, handler: {callable: h}, dependencies: [first]}
+  - {name: right, handler: {callable: h}, dependencies: [first]}
+  - {name: second, type: decision, handler: {callable: h}, dependencies: [right]}
+  - {name: deep, handler: {callable: h}, dependencies: [second]}
+  - {name: both, handler: {callable: h}, dependencies: [left, second]}
+`
+	_, steps := runWith(t, yaml, "beside", map[string]any{"first": choose("right"), "second": map[string]any{}})
+	require.Equal(t, "both first right root second", names(steps))
+}
+
+// engine-semantics §4.1: a step that waits for its next attempt waits for its
+// dependencies too, also for one that it got meanwhile.
+func TestAConvergenceStepThatFailedWaitsForTheBranchThatCameMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		yaml := `
+name: late
+namespace_name: tests
+version: 1.0.0
+steps:
+  - {name: root, handler: {callable: h}}
+  - {name: first, type: decision, handler: {callable: h}, dependencies: [root]}
+  - {name: second, type: decision, handler: {callable: h}, dependencies: [root]}
+  - {name: quick, handler: {callable: h}, dependencies: [first]}
+  - {name: slow, handler: {callable: h}, dependencies: [second]}
+  - name: end
+    type: deferred_convergence
+    handler: {callable: h}
+    dependencies: [quick, slow]
+    retry: {backoff: linear, backoff_base_ms: 1000}
+`
+		e := open(t, Options{Path: memory}, yaml)
+		id := submit(t, e, asked("late", 1))
+		finish(t, e, take(t, e), dispatch.Success, 1)
+		decisions := takeAll(t, e, 2)
+		finish(t, e, decisions["first"], dispatch.Success, choose("quick"))
+		finish(t, e, take(t, e), dispatch.Success, 1)
+		end := take(t, e)
+		require.Equal(t, "end", end.Name)
+		finish(t, e, end, dispatch.RetryableFailure, "not yet")
+		finish(t, e, decisions["second"], dispatch.Success, choose("slow"))
+		slow := take(t, e)
+		require.Equal(t, "slow", slow.Name)
+		time.Sleep(time.Minute)
+		require.Equal(t, "waiting_for_retry", states(t, e, id)["end"])
+		finish(t, e, slow, dispatch.Success, 1)
+		end = take(t, e)
+		require.Equal(t, "end", end.Name)
+		require.Contains(t, eventOf(t, end).Sequence.Dependencies, "slow")
+	})
 }

@@ -19,6 +19,9 @@ func (w *writer) expandStep(r *run, i int32, result []byte) ([]*plannedStep, err
 	if from == nil || from.Type != template.Decision && from.Type != template.Batchable {
 		return nil, nil
 	}
+	if from.Type == template.Batchable && r.hasInstances(i) {
+		return nil, nil
+	}
 	planned, warning, err := expand(r.named.def.template, from, result, func(name string) bool { return r.position(name) >= 0 })
 	if warning != "" {
 		w.e.log.Warn(warning, "task_uuid", r.row.UUID, "step", s.name)
@@ -27,6 +30,12 @@ func (w *writer) expandStep(r *run, i int32, result []byte) ([]*plannedStep, err
 		err = fmt.Errorf("the task would have %d steps, at most %d are possible", len(r.steps)+len(planned), store.MaxPositions)
 	}
 	return planned, err
+}
+
+// hasInstances tells whether a batchable step has its workers already: an
+// operator may complete it once more (engine-semantics §5.4, rule 1).
+func (r *run) hasInstances(i int32) bool {
+	return slices.ContainsFunc(r.steps[i].children, func(c int32) bool { return r.steps[c].row.TemplateStep != "" })
 }
 
 // position returns where in the task a step is, -1 when there is none.

@@ -329,3 +329,16 @@ func TestACorrelationIDIsMadeUpWhenNoneIsGiven(t *testing.T) {
 	require.Equal(t, given, task.CorrelationID)
 	require.Equal(t, given, *task.ParentCorrelationID)
 }
+
+// The reference drops such keys and rewrites such texts (engine-semantics §2.3).
+func TestNothingIsTakenOutOfAContext(t *testing.T) {
+	e := open(t, Options{}, linear)
+	context := `{"on_behalf_of":"you","once":{"online":1},"script":"<script>alert(1)</script>","eval":[{"function":true}]}`
+	request := asked("linear", 1)
+	request.Context, request.Tags = json.RawMessage(context), []string{"onward", "<script>"}
+	id := submit(t, e, request)
+	task := taskOf(t, e, id)
+	require.JSONEq(t, context, string(task.Context))
+	require.Equal(t, request.Tags, task.Tags)
+	require.Contains(t, string(take(t, e).Event), `"on_behalf_of":"you"`)
+}

@@ -172,13 +172,45 @@ const workerLost = "worker_lost"
 // recover takes up a task after the process that ran it has gone: whoever had
 // its steps will bring no result (engine-semantics §4.8).
 func (w *writer) recover(r *run) {
-	var lost []int32
+	lost := false
 	for i := range r.steps {
-		switch r.steps[i].state {
-		case StepInProgress, StepEnqueuedForOrchestration, StepEnqueuedAsErrorForOrchestration:
-			lost = append(lost, int32(i))
-		default:
+		if r.steps[i].state.claimed() {
+			lost = true
+		} else {
 			w.resumeStep(r, int32(i))
+		}
+	}
+	if w.recoverSteps(r); lost || len(r.due) > 0 {
+		w.mark(r)
+	}
+}
+
+// recoverFailed takes up the steps that were running when the process ended
+// and whose task had been put to error before. Nothing follows from them until
+// an operator brings the task back.
+func (w *writer) recoverFailed(ctx context.Context) error {
+	return w.store.Read(ctx, func(reader *store.Reader) error {
+		tasks, err := reader.FailedTasks(ctx, claimedStates)
+		if err != nil {
+			return err
+		}
+		for i := range tasks {
+			r, err := w.loadRun(ctx, reader, &tasks[i])
+			if err != nil {
+				return err
+			}
+			w.recoverSteps(r)
+		}
+		return nil
+	})
+}
+
+// recoverSteps ends the attempts of a task's steps that nobody runs any more.
+func (w *writer) recoverSteps(r *run) {
+	var lost []int32 // a result may add steps
+	for i := range r.steps {
+		if r.steps[i].state.claimed() {
+			lost = append(lost, int32(i))
 		}
 	}
 	for _, i := range lost {
@@ -191,8 +223,5 @@ func (w *writer) recover(r *run) {
 		default:
 			w.settleFailure(r, i)
 		}
-	}
-	if len(lost) > 0 || len(r.due) > 0 {
-		w.mark(r)
 	}
 }

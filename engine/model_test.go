@@ -5,17 +5,26 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/gofrs/uuid/v5"
 )
 
 // A model is what engine-semantics says about tasks, written down once more
-// and as plainly as possible: no memory limits, no batches, no file. The
-// property test drives it beside the engine.
-type model struct{ tasks []*modelTask }
+// and as plainly as possible: no memory limits, no batches of requests, no
+// file. The property test drives it beside the engine.
+type model struct {
+	tasks []*modelTask
+	// publications are the finished attempts whose events are due.
+	publications []*modelPublication
+}
 
 type modelTask struct {
-	state string
-	steps []*modelStep
+	number   int
+	template *modelTemplate
+	state    string
+	steps    []*modelStep
 	// touched is set when something happened to the task since it was
 	// evaluated last.
 	touched bool
@@ -23,14 +32,16 @@ type modelTask struct {
 
 type modelStep struct {
 	name    string
-	parents []int
-	policy  modelPolicy
+	def     *modelDef // of its template step
+	parents []string
+	batch   modelBatch // of an instance of a batch worker
 
 	state    string
 	attempts int
 	next     time.Time // of a step in waiting_for_retry
 	result   string
 	yielded  bool // in progress, and to be handed out again
+	resumed  bool // the attempt under way was handed out before
 	cursor   int  // of the last checkpoint
 }
 
@@ -40,6 +51,33 @@ type modelPolicy struct {
 	max         int
 	backoff     string
 	base, limit int
+}
+
+// modelPublication is a finished attempt of a step that declares an event.
+type modelPublication struct {
+	task, attempt int
+	step, result  string
+	id            uuid.UUID // of its event; nil until somebody saw it
+	taken         bool      // by whoever publishes now
+	done          bool      // its event is stored
+}
+
+// publishesWhen tells whether an attempt that ended like this makes the event of
+// the declared condition due (engine-semantics §8.1).
+func publishesWhen(condition string, success, retryable bool) bool {
+	switch condition {
+	case "always":
+		return true
+	case "success":
+		return success
+	case "failure":
+		return !success
+	case "retryable_failure":
+		return !success && retryable
+	case "permanent_failure":
+		return !success && !retryable
+	}
+	return false
 }
 
 func (p modelPolicy) delay(attempts int) time.Duration {
@@ -70,9 +108,7 @@ func terminal(state string) bool {
 }
 
 func (t *modelTask) create() {
-	for _, s := range t.steps {
-		s.state = "pending"
-	}
+	t.steps = t.template.initial()
 	t.state = "initializing"
 	t.touched = true
 }
@@ -81,9 +117,9 @@ func (t *modelTask) create() {
 func (t *modelTask) claim(s *modelStep, attempt int) error {
 	switch {
 	case s.state == "enqueued" && attempt == s.attempts+1:
-		s.state, s.attempts = "in_progress", attempt
+		s.state, s.attempts, s.resumed = "in_progress", attempt, false
 	case s.state == "in_progress" && s.yielded && attempt == s.attempts:
-		s.yielded = false
+		s.yielded, s.resumed = false, true
 	default:
 		return fmt.Errorf("step %s was handed out as attempt %d while it is %s after %d attempts", s.name, attempt, s.state, s.attempts)
 	}
@@ -92,14 +128,15 @@ func (t *modelTask) claim(s *modelStep, attempt int) error {
 
 // modelResult is what a handler brings.
 type modelResult struct {
-	kind   string // success, retryable, permanent or yield
-	asked  time.Duration
-	result string
-	cursor int
+	kind    string // success, retryable, permanent, yield or unstarted
+	asked   time.Duration
+	result  string // JSON of a success, else the message
+	outcome modelOutcome
+	cursor  int
 }
 
 // apply takes the result of an attempt; nobody may wait for it any more.
-func (t *modelTask) apply(s *modelStep, attempt int, r modelResult, now time.Time) {
+func (m *model) apply(t *modelTask, s *modelStep, attempt int, r modelResult, now time.Time) {
 	if s.state != "in_progress" || s.attempts != attempt {
 		return
 	}
@@ -107,26 +144,38 @@ func (t *modelTask) apply(s *modelStep, attempt int, r modelResult, now time.Tim
 		s.yielded, s.cursor = true, r.cursor
 		return
 	}
+	if r.kind == "unstarted" { // as if it had not been handed out
+		if s.yielded = s.resumed; !s.resumed {
+			s.state, s.attempts = "enqueued", s.attempts-1
+		}
+		return
+	}
 	t.touched = true
 	s.result = r.result
 	switch {
 	case r.kind == "success":
 		s.state = "complete"
+		if !t.follow(s, r.outcome) {
+			s.state = "error"
+		}
 	case r.kind == "permanent":
 		s.state = "error"
 	default:
-		delay := s.policy.delay(s.attempts)
+		delay := s.def.policy.delay(s.attempts)
 		if r.asked > 0 {
 			delay = r.asked
 		}
 		s.fail(now.Add(delay))
+	}
+	if publishesWhen(s.def.event, s.state == "complete", r.kind == "retryable") {
+		m.publications = append(m.publications, &modelPublication{task: t.number, step: s.name, attempt: attempt, result: r.result})
 	}
 }
 
 // fail ends an attempt that may be followed by another.
 func (s *modelStep) fail(next time.Time) {
 	s.yielded = false
-	if !s.policy.retryable || s.attempts >= s.policy.max {
+	if p := s.def.policy; !p.retryable || s.attempts >= p.max {
 		s.state = "error"
 		return
 	}
@@ -149,8 +198,11 @@ func (t *modelTask) cancel() bool {
 
 // operate changes a step by hand, with reset, resolve or complete, and tells
 // whether that was possible.
-func (t *modelTask) operate(s *modelStep, what, result string) bool {
-	if s.state == "" || what == "reset" && s.state != "error" {
+func (t *modelTask) operate(s *modelStep, what, result string, outcome modelOutcome) bool {
+	if what == "reset" && s.state != "error" {
+		return false
+	}
+	if what == "complete" && !terminal(t.state) && !t.follow(s, outcome) { // a finished task stays as it is
 		return false
 	}
 	s.yielded = false
@@ -206,8 +258,8 @@ func (t *modelTask) evaluate(now time.Time) {
 	}
 	var due []*modelStep
 	for _, s := range t.steps {
-		waits := slices.ContainsFunc(s.parents, func(p int) bool { return !satisfies(t.steps[p].state) })
-		if s.state == "pending" && !waits || s.state == "waiting_for_retry" && !s.next.After(now) {
+		waits := slices.ContainsFunc(s.parents, func(p string) bool { return !satisfies(t.step(p).state) })
+		if !waits && (s.state == "pending" || s.state == "waiting_for_retry" && !s.next.After(now)) {
 			due = append(due, s)
 		}
 	}
@@ -232,60 +284,113 @@ func (t *modelTask) evaluate(now time.Time) {
 	}
 }
 
-// ancestors are the steps that step i sees the results of.
-func (t *modelTask) ancestors(i int) map[string]string {
+// step finds a step by name; nil when there is none.
+func (t *modelTask) step(name string) *modelStep {
+	for _, s := range t.steps {
+		if s.name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+// ancestors are the results that a step sees.
+func (t *modelTask) ancestors(s *modelStep) map[string]string {
 	seen := map[string]string{}
-	var walk func(int)
-	walk = func(i int) {
-		for _, p := range t.steps[i].parents {
-			if s := t.steps[p]; s.state == "complete" {
-				seen[s.name] = s.result
+	var walk func(*modelStep)
+	walk = func(s *modelStep) {
+		for _, name := range s.parents {
+			p := t.step(name)
+			if p.state == "complete" {
+				seen[name] = p.result
 			}
 			walk(p)
 		}
 	}
-	walk(i)
+	walk(s)
 	return seen
 }
 
+// handedOut is what the model looks at in the event of a step.
+type handedOut struct {
+	Sequence struct {
+		Task struct {
+			Task struct{ Context struct{ N int } }
+		}
+		Step struct {
+			Name       string
+			Attempts   int
+			Checkpoint *struct{ Cursor int }
+			Inputs     struct {
+				Cursor struct {
+					BatchID string `json:"batch_id"`
+				}
+				NoOp bool `json:"is_no_op"`
+			}
+		} `json:"workflow_step"`
+		Dependencies map[string]struct{ Result json.RawMessage } `json:"dependency_results"`
+		Definition   struct{ Name string }                       `json:"step_definition"`
+	} `json:"task_sequence_step"`
+}
+
 // claimed checks a step that the engine handed out.
-func (m *model) claimed(task int, name string, attempt int, event []byte) error {
-	if task >= len(m.tasks) {
-		return fmt.Errorf("a step of task %d was handed out, which does not exist", task)
+func (m *model) claimed(event *handedOut, attempt int) error {
+	seen := &event.Sequence
+	n, name := seen.Task.Task.Context.N, seen.Step.Name
+	if n >= len(m.tasks) {
+		return fmt.Errorf("a step of task %d was handed out, which does not exist", n)
 	}
-	t := m.tasks[task]
-	i := slices.IndexFunc(t.steps, func(s *modelStep) bool { return s.name == name })
-	s := t.steps[i]
+	t := m.tasks[n]
+	s := t.step(name)
+	if s == nil {
+		return fmt.Errorf("step %s of task %d was handed out, which does not exist", name, n)
+	}
 	if err := t.claim(s, attempt); err != nil {
-		return fmt.Errorf("task %d: %w", task, err)
-	}
-	var seen struct {
-		Sequence struct {
-			Step struct {
-				Attempts   int `json:"attempts"`
-				Checkpoint *struct{ Cursor int }
-			} `json:"workflow_step"`
-			Dependencies map[string]struct{ Result string } `json:"dependency_results"`
-		} `json:"task_sequence_step"`
-	}
-	if err := json.Unmarshal(event, &seen); err != nil {
-		return fmt.Errorf("task %d, step %s: %w", task, name, err)
+		return fmt.Errorf("task %d: %w", n, err)
 	}
 	results := map[string]string{}
-	for name, r := range seen.Sequence.Dependencies {
-		results[name] = r.Result
+	for name, r := range seen.Dependencies {
+		results[name] = string(r.Result)
 	}
 	cursor := 0
-	if c := seen.Sequence.Step.Checkpoint; c != nil {
+	if c := seen.Step.Checkpoint; c != nil {
 		cursor = c.Cursor
 	}
-	switch want := t.ancestors(i); {
+	batch := modelBatch{seen.Step.Inputs.Cursor.BatchID, seen.Step.Inputs.NoOp}
+	switch want := t.ancestors(s); {
 	case !maps.Equal(want, results):
-		return fmt.Errorf("task %d, step %s sees results %v of its ancestors, want %v", task, name, results, want)
-	case seen.Sequence.Step.Attempts != attempt-1:
-		return fmt.Errorf("task %d, step %s sees %d attempts in its attempt %d", task, name, seen.Sequence.Step.Attempts, attempt)
+		return fmt.Errorf("task %d, step %s sees results %v of its ancestors, want %v", n, name, results, want)
+	case seen.Step.Attempts != attempt-1:
+		return fmt.Errorf("task %d, step %s sees %d attempts in its attempt %d", n, name, seen.Step.Attempts, attempt)
 	case cursor != s.cursor:
-		return fmt.Errorf("task %d, step %s sees checkpoint %d, want %d", task, name, cursor, s.cursor)
+		return fmt.Errorf("task %d, step %s sees checkpoint %d, want %d", n, name, cursor, s.cursor)
+	case batch != s.batch:
+		return fmt.Errorf("task %d, step %s sees batch %v, want %v", n, name, batch, s.batch)
+	case seen.Definition.Name != s.def.name:
+		return fmt.Errorf("task %d, step %s sees the definition of %s, want that of %s", n, name, seen.Definition.Name, s.def.name)
 	}
 	return nil
+}
+
+// published checks an attempt whose events the engine wants published.
+func (m *model) published(p *Publication) (*modelPublication, error) {
+	var event handedOut
+	if err := json.Unmarshal(p.Event, &event); err != nil {
+		return nil, err
+	}
+	n, name, id := event.Sequence.Task.Task.Context.N, event.Sequence.Step.Name, p.EventID(0)
+	for _, due := range m.publications {
+		if due.task != n || due.step != name || due.attempt != p.Attempt || due.taken || due.done && due.id != id ||
+			due.id != uuid.Nil && due.id != id || !strings.Contains(string(p.Result), due.result) {
+			continue
+		}
+		due.taken, due.id = true, id
+		for _, other := range m.publications {
+			if other != due && other.id == id {
+				return nil, fmt.Errorf("two attempts of step %s of task %d have events of the same id", name, n)
+			}
+		}
+		return due, nil
+	}
+	return nil, fmt.Errorf("events of attempt %d of step %s of task %d are to be published, which are not due", p.Attempt, name, n)
 }

@@ -78,8 +78,13 @@ func (o *operation) apply(w *writer) error {
 		if err != nil {
 			return err
 		}
-		if planned, err = w.expandStep(r, i, result); err != nil {
-			return fmt.Errorf("%w: %w", ErrInvalid, err)
+		if len(result) > w.e.o.MaxResult {
+			return fmt.Errorf("%w: the result has %d bytes, at most %d can be stored", ErrInvalid, len(result), w.e.o.MaxResult)
+		}
+		if !r.finished() {
+			if planned, err = w.expandStep(r, i, result); err != nil {
+				return fmt.Errorf("%w: %w", ErrInvalid, err)
+			}
 		}
 		s.row.Results, s.newResults = result, true
 	}
@@ -148,6 +153,9 @@ func (r *run) positionOf(step uuid.UUID) int32 {
 	}
 	return -1
 }
+
+// finished tells whether not even an operator can take the task up again.
+func (r *run) finished() bool { return r.state.Terminal() && r.state != TaskError }
 
 // revive lets a task go on after an operator changed one of its steps: a task
 // that failed is taken up again once none of its steps is in error any more.

@@ -162,3 +162,34 @@ func TestABlockedTaskIsTakenUpAgainAfterARestart(t *testing.T) {
 	work(t, again, succeed)
 	require.Equal(t, "complete", await(t, again, id).Status)
 }
+
+// engine-semantics §5.4, rule 1.
+func TestABatchableStepCompletedOnceMoreKeepsTheWorkersItHas(t *testing.T) {
+	e := open(t, Options{}, crunching)
+	id := submit(t, e, asked("crunching", 1))
+	s := take(t, e)
+	finish(t, e, s, dispatch.Success, batches("crunch", "1", "2"))
+	settle(t, e)
+	before := names(states(t, e, id))
+	result, err := json.Marshal(batches("crunch", "2", "3"))
+	require.NoError(t, err)
+	_, err = e.CompleteStep(t.Context(), id, s.StepUUID, Operation{By: "me"}, Completion{Result: result})
+	require.NoError(t, err)
+	require.Equal(t, before, names(states(t, e, id)))
+}
+
+// engine-semantics §7.1, point 3.
+func TestAStepCompletedByHandAddsNothingToAFinishedTask(t *testing.T) {
+	e := open(t, Options{}, routing)
+	id := submit(t, e, asked("routing", 1))
+	finish(t, e, take(t, e), dispatch.Success, 1)
+	s := take(t, e)
+	_, err := e.Cancel(t.Context(), id)
+	require.NoError(t, err)
+	result, err := json.Marshal(choose("small"))
+	require.NoError(t, err)
+	_, err = e.CompleteStep(t.Context(), id, s.StepUUID, Operation{By: "me"}, Completion{Result: result})
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"check": "complete", "route": "complete"}, states(t, e, id))
+	require.Equal(t, "cancelled", taskOf(t, e, id).Status)
+}

@@ -29,7 +29,7 @@ const (
 )
 
 func beChild(name string) int {
-	children := map[string]func(path string) error{"hold": hold, "work": workUntilKilled, "fill": fillDisk}
+	children := map[string]func(path string) error{"hold": hold, "work": workUntilKilled, "fill": fillDisk, "look": lookOnly}
 	if err := children[name](os.Getenv(pathVariable)); err != nil {
 		fmt.Println("error:", err)
 		return 1
@@ -291,4 +291,33 @@ func TestAFullDiskStopsAcceptanceUntilThereIsSpaceAgain(t *testing.T) {
 	require.Contains(t, refused, "refused: create task: store unavailable: commit to ")
 	require.Equal(t, "healthy", c.line(t))
 	require.NoError(t, c.cmd.Wait(), "%s", c.lines.Text())
+}
+
+// lookOnly opens the file as somebody who may read it and no more.
+func lookOnly(path string) error {
+	if os.Getuid() == 0 { // who may write everything
+		const nobody = 65534
+		if err := errors.Join(syscall.Setresgid(nobody, nobody, nobody), syscall.Setresuid(nobody, nobody, nobody)); err != nil {
+			return err
+		}
+	}
+	return hold(path)
+}
+
+func TestAFileThatCannotBeWrittenIsRefusedAndKept(t *testing.T) {
+	dir, err := os.MkdirTemp("", "engine-") // t.TempDir is for nobody else
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, errors.Join(os.Chmod(dir, 0o700), os.RemoveAll(dir))) })
+	path := filepath.Join(dir, "test.db")
+	e := open(t, Options{Path: path}, linear)
+	id := submit(t, e, asked("linear", 1))
+	require.NoError(t, e.Close(t.Context()))
+	for file, mode := range map[string]os.FileMode{path: 0o444, path + ".lock": 0o666, dir: 0o555} {
+		require.NoError(t, os.Chmod(file, mode))
+	}
+	c := start(t, "look", path)
+	said := c.line(t)
+	require.Regexp(t, "^error: open "+path+": .*(readonly|read-only|cannot be written)", said)
+	require.NoError(t, errors.Join(os.Chmod(dir, 0o755), os.Chmod(path, 0o644)))
+	require.Equal(t, "steps_in_process", statusOf(t, open(t, Options{Path: path}, linear), id))
 }

@@ -1,18 +1,20 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,43 +27,52 @@ import (
 	"github.com/tasker-systems/taskerpy/template"
 )
 
-// numberFrom reads a number from the environment.
-func numberFrom(t testing.TB, variable string, otherwise uint64) uint64 {
-	text := os.Getenv(variable)
-	if text == "" {
-		return otherwise
-	}
-	n, err := strconv.ParseUint(text, 10, 64)
-	require.NoError(t, err, variable)
-	return n
-}
+// How much the property test does, and where it begins:
+//
+//	go test ./engine -run TheModelSays -model.cases 10000
+//	go test ./engine -run TheModelSays -model.seed 123 -model.cases 1
+var (
+	modelCases = flag.Uint64("model.cases", 1000, "how many tasks the property test of the engine runs")
+	modelSeed  = flag.Uint64("model.seed", 0, "which world the property test of the engine begins with; 0 is a random one")
+)
 
 const tasksPerWorld = 20
 
-// TestTheEngineDoesWhatTheModelSays drives random graphs through random
-// failures, delays, checkpoints, cancellations, operators, failing commits and
-// crashes, and compares each state, attempt, result and time with the model's.
-// ENGINE_TEST_CASES says how many tasks, ENGINE_TEST_SEED repeats a failure.
+// TestTheEngineDoesWhatTheModelSays drives random graphs of all step types
+// through random results, delays, checkpoints, cancellations, operators,
+// events, failing commits and crashes, and compares each state, attempt,
+// result and time with the model's. It prints the seed of what fails.
 func TestTheEngineDoesWhatTheModelSays(t *testing.T) {
-	cases := numberFrom(t, "ENGINE_TEST_CASES", 2000)
-	first := numberFrom(t, "ENGINE_TEST_SEED", rand.Uint64N(1<<32))
-	for seed := first; seed < first+(cases+tasksPerWorld-1)/tasksPerWorld; seed++ {
-		ok := t.Run("", func(t *testing.T) {
-			dir := quickDir(t) // outside of the bubble: it is removed last
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, seed, dir)
-				defer func() {
-					if t.Failed() {
-						t.Logf("repeat with ENGINE_TEST_SEED=%d ENGINE_TEST_CASES=1\n%s", seed, strings.Join(w.story, "\n"))
-					}
-				}()
-				w.live()
-			})
-		})
-		if !ok {
-			return
-		}
+	first := *modelSeed
+	if first == 0 {
+		first = rand.Uint64N(1 << 32)
 	}
+	end := first + (*modelCases+tasksPerWorld-1)/tasksPerWorld
+	var next atomic.Uint64
+	next.Store(first)
+	for range min(runtime.GOMAXPROCS(0), 4) {
+		t.Run("", func(t *testing.T) {
+			t.Parallel()
+			for seed := next.Add(1) - 1; seed < end; seed = next.Add(1) - 1 {
+				if !t.Run("", func(t *testing.T) { liveOnce(t, seed) }) {
+					next.Store(end)
+				}
+			}
+		})
+	}
+}
+
+func liveOnce(t *testing.T, seed uint64) {
+	dir := quickDir(t) // outside of the bubble: it is removed last
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, seed, dir)
+		defer func() {
+			if t.Failed() {
+				t.Logf("repeat with -model.seed %d -model.cases 1\n%s", seed, strings.Join(w.story, "\n"))
+			}
+		}()
+		w.live()
+	})
 }
 
 // world is one engine with its model.
@@ -73,7 +84,7 @@ type world struct {
 	e     *Engine
 
 	templates []*template.Template
-	shapes    [][]modelStep
+	shapes    []*modelTemplate
 
 	stopClaims func()
 
@@ -89,7 +100,14 @@ type world struct {
 
 	ids   []uuid.UUID // of tasks; nil when not known yet
 	stale []heldStep  // results that came already
+	due   []duePublication
 	story []string
+}
+
+// duePublication is one that nobody has published yet.
+type duePublication struct {
+	given Publication
+	model *modelPublication
 }
 
 // effect is something that becomes true with a commit, if the state of things
@@ -101,48 +119,31 @@ type effect struct {
 
 // heldStep is a step that a worker has.
 type heldStep struct {
-	task, step, attempt int
-	given               *dispatch.Step
+	task, attempt int
+	step          string
+	given         *dispatch.Step
 }
 
 func newWorld(t *testing.T, seed uint64, dir string) *world {
 	w := &world{t: t, r: rand.New(rand.NewPCG(seed, 1)), dir: dir, files: -1}
-	if w.r.IntN(4) == 0 {
+	if w.r.IntN(3) == 0 {
 		w.files = 0
 	}
 	for i := range 3 {
-		yaml, shape := w.shape(fmt.Sprint("random_", i))
-		w.templates, w.shapes = append(w.templates, parse(t, yaml)), append(w.shapes, shape)
+		shape := makeShape(w.r, fmt.Sprint("random_", i))
+		w.templates, w.shapes = append(w.templates, parse(t, shape.yaml())), append(w.shapes, shape)
+		w.note("%s", shape.yaml())
 	}
 	w.open()
 	return w
 }
 
-// shape makes up a template.
-func (w *world) shape(name string) (yaml string, shape []modelStep) {
-	var b strings.Builder
-	fmt.Fprintf(&b, "name: %s\nnamespace_name: tests\nversion: 1.0.0\nsteps:\n", name)
-	for i := range 1 + w.r.IntN(8) {
-		s := modelStep{name: fmt.Sprint("s", i), policy: modelPolicy{
-			retryable: w.r.IntN(10) > 0, max: w.r.IntN(5), base: []int{100, 250, 1000}[w.r.IntN(3)], limit: []int{1000, 30000}[w.r.IntN(2)],
-			backoff: []string{"none", "linear", "exponential", "fibonacci"}[w.r.IntN(4)],
-		}}
-		var parents []string
-		for p := range i {
-			if w.r.IntN(3) == 0 {
-				s.parents, parents = append(s.parents, p), append(parents, fmt.Sprint("s", p))
-			}
-		}
-		fmt.Fprintf(&b, "  - {name: %s, handler: {callable: h}, dependencies: [%s], retry: {retryable: %t, max_attempts: %d, backoff: %s, backoff_base_ms: %d, max_backoff_ms: %d}}\n",
-			s.name, strings.Join(parents, ", "), s.policy.retryable, s.policy.max, s.policy.backoff, s.policy.base, s.policy.limit)
-		shape = append(shape, s)
-	}
-	return b.String(), shape
-}
-
 func (w *world) note(format string, args ...any) {
 	w.story = append(w.story, fmt.Sprintf("%s ", time.Now().UTC().Format("04:05.000"))+fmt.Sprintf(format, args...))
 }
+
+// subscriber is the one consumer of events in a world.
+const subscriber = "listener"
 
 // open opens the engine on what the last one left, and starts its workers.
 func (w *world) open() {
@@ -153,6 +154,7 @@ func (w *world) open() {
 	e, err := Open(w.t.Context(), Options{Path: path, NoJitter: true, Log: slog.New(alarm{w.t}), fault: w.commit})
 	require.NoError(w.t, err)
 	require.NoError(w.t, e.Register(w.t.Context(), w.templates...))
+	require.NoError(w.t, e.Subscribe(w.t.Context(), subscriber))
 	w.e = e
 	ctx, cancel := context.WithCancel(context.Background())
 	var workers sync.WaitGroup
@@ -220,25 +222,21 @@ func (w *world) happen(now time.Time) {
 func (w *world) claimed(steps []*dispatch.Step) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if len(w.effects) > 0 {
+		w.happen(time.Now()) // a step that was not started comes again without a commit
+	}
 	for _, s := range steps {
-		var event struct {
-			Sequence struct {
-				Task struct {
-					Task struct{ Context struct{ N int } }
-				}
-			} `json:"task_sequence_step"`
-		}
+		var event handedOut
 		if err := json.Unmarshal(s.Event, &event); err != nil {
 			w.wrong = append(w.wrong, err.Error())
 			return
 		}
-		n := event.Sequence.Task.Task.Context.N
-		if err := w.model.claimed(n, s.Name, s.Attempt, s.Event); err != nil {
+		if err := w.model.claimed(&event, s.Attempt); err != nil {
 			w.wrong = append(w.wrong, err.Error())
 			return
 		}
-		i, _ := strconv.Atoi(s.Name[1:])
-		w.held = append(w.held, heldStep{n, i, s.Attempt, s})
+		n := event.Sequence.Task.Task.Context.N
+		w.held = append(w.held, heldStep{n, s.Attempt, s.Name, s})
 		w.ids[n] = s.TaskUUID
 	}
 }
@@ -261,9 +259,9 @@ func (w *world) answered(x *effect, err error) {
 	case errors.Is(err, ErrUnavailable):
 	case err == nil && !x.done:
 		w.wrong = append(w.wrong, "the engine said yes to what is not done")
-	case errors.Is(err, ErrInvalidState) && x.done:
+	case (errors.Is(err, ErrInvalidState) || errors.Is(err, ErrInvalid)) && x.done:
 		w.wrong = append(w.wrong, fmt.Sprintf("refused with %v, and done", err))
-	case err != nil && !errors.Is(err, ErrInvalidState):
+	case err != nil && !errors.Is(err, ErrInvalidState) && !errors.Is(err, ErrInvalid):
 		w.wrong = append(w.wrong, err.Error())
 	}
 }
@@ -321,12 +319,40 @@ func (w *world) act() {
 		w.change()
 	case n < 94 && len(w.stale) > 0:
 		h := w.stale[w.r.IntN(len(w.stale))]
-		w.note("a result of task %d step %d attempt %d comes again", h.task, h.step, h.attempt)
+		w.note("a result of task %d step %s attempt %d comes again", h.task, h.step, h.attempt)
 		w.e.Complete(h.given, resultOf(h.given, dispatch.Success, "too late"))
 	case n < 96 && w.files >= 0:
 		w.die()
+	case n < 98:
+		w.publish()
 	}
 	synctest.Wait()
+}
+
+// publish stores the events of some of the attempts that are due.
+func (w *world) publish() {
+	w.mu.Lock()
+	for _, p := range publications(w.e) {
+		due, err := w.model.published(&p)
+		if err != nil {
+			w.wrong = append(w.wrong, err.Error())
+			continue
+		}
+		w.due = append(w.due, duePublication{p, due})
+	}
+	w.mu.Unlock()
+	for range w.r.IntN(len(w.due) + 1) {
+		i := w.r.IntN(len(w.due))
+		p := w.due[i]
+		x := &effect{apply: func(time.Time) bool { p.model.done = true; return true }}
+		w.hand(x)
+		err := w.e.Published(w.t.Context(), p.given, []DomainEvent{{Event: p.given.EventID(0), Name: "tests.done", JSON: []byte(`{}`)}})
+		w.note("task %d step %s attempt %d: events published: %v", p.model.task, p.model.step, p.model.attempt, err)
+		w.answered(x, err)
+		if err == nil {
+			w.due = slices.Delete(w.due, i, i+1)
+		}
+	}
 }
 
 // change asks the engine for a random change.
@@ -367,10 +393,7 @@ func (w *world) doubtful() bool {
 func (w *world) submit() {
 	n := len(w.ids)
 	shape := w.r.IntN(len(w.shapes))
-	task := &modelTask{}
-	for _, s := range w.shapes[shape] {
-		task.steps = append(task.steps, &s)
-	}
+	task := &modelTask{number: n, template: w.shapes[shape]}
 	w.mu.Lock()
 	w.ids, w.model.tasks = append(w.ids, uuid.Nil), append(w.model.tasks, task)
 	w.mu.Unlock()
@@ -391,7 +414,7 @@ func (w *world) submit() {
 // finish brings the results of up to n steps at once.
 func (w *world) finish(n int) {
 	w.mu.Lock()
-	slices.SortFunc(w.held, func(a, b heldStep) int { return 1000*(a.task-b.task) + a.step - b.step })
+	slices.SortFunc(w.held, func(a, b heldStep) int { return cmp.Or(a.task-b.task, strings.Compare(a.step, b.step)) })
 	var chosen []heldStep
 	for range min(n, len(w.held)) {
 		i := w.r.IntN(len(w.held))
@@ -402,7 +425,7 @@ func (w *world) finish(n int) {
 	var requests []request
 	for _, h := range chosen {
 		brought, result := w.result(h)
-		w.note("task %d step %d attempt %d: %s", h.task, h.step, h.attempt, brought.kind)
+		w.note("task %d step %s attempt %d: %s %s", h.task, h.step, h.attempt, brought.kind, brought.result)
 		w.hand(w.model.result(h, brought))
 		requests = append(requests, &completion{claim: h.given.Handle.(*claim), result: result})
 		w.stale = append(w.stale, h)
@@ -412,10 +435,14 @@ func (w *world) finish(n int) {
 
 // result makes up the result of an attempt.
 func (w *world) result(h heldStep) (modelResult, dispatch.Result) {
-	text := fmt.Sprintf("result %d of task %d step %d", w.r.IntN(1000), h.task, h.step)
+	text := fmt.Sprintf("result %d of task %d step %s", w.r.IntN(1000), h.task, h.step)
 	switch n := w.r.IntN(100); {
 	case n < 65:
-		return modelResult{kind: "success", result: text}, resultOf(h.given, dispatch.Success, text)
+		w.mu.Lock()
+		task := w.model.tasks[h.task]
+		value, outcome := makeOutcome(w.r, task.template, task.step(h.step).def, text)
+		w.mu.Unlock()
+		return modelResult{kind: "success", result: value, outcome: outcome}, resultOf(h.given, dispatch.Success, json.RawMessage(value))
 	case n < 85:
 		return modelResult{kind: "retryable", result: text}, resultOf(h.given, dispatch.RetryableFailure, text)
 	case n < 88:
@@ -425,6 +452,8 @@ func (w *world) result(h heldStep) (modelResult, dispatch.Result) {
 			dispatch.Result{Outcome: dispatch.RetryableFailure, JSON: data}
 	case n < 92:
 		return modelResult{kind: "permanent", result: text}, resultOf(h.given, dispatch.PermanentFailure, text)
+	case n < 94:
+		return modelResult{kind: "unstarted"}, dispatch.Result{Outcome: dispatch.Unstarted}
 	default:
 		cursor := 1 + w.r.IntN(1000)
 		return modelResult{kind: "yield", cursor: cursor}, resultOf(h.given, dispatch.CheckpointYield, map[string]int{"cursor": cursor, "items_processed": cursor})
@@ -434,7 +463,7 @@ func (w *world) result(h heldStep) (modelResult, dispatch.Result) {
 // result is the effect of bringing a result.
 func (m *model) result(h heldStep, r modelResult) *effect {
 	t := m.tasks[h.task]
-	return &effect{apply: func(now time.Time) bool { t.apply(t.steps[h.step], h.attempt, r, now); return true }}
+	return &effect{apply: func(now time.Time) bool { m.apply(t, t.step(h.step), h.attempt, r, now); return true }}
 }
 
 func (w *world) cancel(n int) {
@@ -455,30 +484,29 @@ func (w *world) operate(n int) {
 	if id == uuid.Nil {
 		return
 	}
-	task := w.model.tasks[n]
-	i := w.r.IntN(len(task.steps))
-	what := []string{"reset", "resolve", "complete"}[w.r.IntN(3)]
 	w.mu.Lock()
+	task := w.model.tasks[n]
+	s := task.steps[w.r.IntN(len(task.steps))]
+	what := []string{"reset", "resolve", "complete"}[w.r.IntN(3)]
 	if failed := slices.IndexFunc(task.steps, func(s *modelStep) bool { return s.state == "error" }); failed >= 0 && w.r.IntN(2) == 0 {
-		i, what = failed, "reset"
+		s, what = task.steps[failed], "reset"
 	}
+	value, outcome := makeOutcome(w.r, task.template, s.def, "by hand")
 	w.mu.Unlock()
-	s := task.steps[i]
-	steps, err := w.e.Steps(w.t.Context(), id)
-	require.NoError(w.t, err)
-	step := steps[i].StepUUID
-	x := &effect{apply: func(time.Time) bool { return task.operate(s, what, "by hand") }}
+	step := stepOf(w.t, w.e, id, s.name).StepUUID
+	x := &effect{apply: func(time.Time) bool { return task.operate(s, what, value, outcome) }}
 	w.hand(x)
 	by := Operation{By: "me", Reason: "test"}
+	var err error
 	switch what {
 	case "reset":
 		_, err = w.e.ResetStep(w.t.Context(), id, step, by)
 	case "resolve":
 		_, err = w.e.ResolveStep(w.t.Context(), id, step, by)
 	case "complete":
-		_, err = w.e.CompleteStep(w.t.Context(), id, step, by, Completion{Result: json.RawMessage(`"by hand"`)})
+		_, err = w.e.CompleteStep(w.t.Context(), id, step, by, Completion{Result: json.RawMessage(value)})
 	}
-	w.note("%s task %d step %d: %v", what, n, i, err)
+	w.note("%s task %d step %s %s: %v", what, n, s.name, value, err)
 	w.answered(x, err)
 }
 
@@ -517,7 +545,10 @@ func (w *world) die() {
 
 	w.mu.Lock()
 	w.files++
-	w.held, w.stale, w.effects, w.copied = nil, nil, nil, ""
+	w.held, w.stale, w.effects, w.due, w.copied = nil, nil, nil, nil, ""
+	for _, p := range w.model.publications {
+		p.taken = p.done // the others come again
+	}
 	if point == store.AfterCommit {
 		for _, t := range w.model.tasks {
 			for _, s := range t.steps {
@@ -568,10 +599,9 @@ func (w *world) check() {
 		return // the file is behind
 	}
 	w.flush()
-	if len(w.ids) == 0 {
-		return
+	if n := w.r.IntN(4 * tasksPerWorld); n < 2*len(w.ids) { // not each time: reading takes longer than all else
+		w.compare(n / 2)
 	}
-	w.compare(w.r.IntN(len(w.ids)))
 }
 
 func (w *world) compare(n int) {
@@ -589,16 +619,24 @@ func (w *world) compare(n int) {
 	task := w.model.tasks[n]
 	require.Equal(w.t, task.state, got.Status, "task %d", n)
 	require.Equal(w.t, terminal(task.state), got.CompletedAt != nil, "task %d", n)
-	for i, s := range steps {
-		want := task.steps[i]
-		require.Equal(w.t, []any{want.state, want.attempts}, []any{s.CurrentState, s.Attempts}, "task %d step %d", n, i)
+	var have, expected []string
+	for _, s := range steps {
+		have = append(have, s.Name)
+	}
+	for _, s := range task.steps {
+		expected = append(expected, s.name)
+	}
+	require.ElementsMatch(w.t, expected, have, "steps of task %d", n)
+	for _, s := range steps {
+		want := task.step(s.Name)
+		require.Equal(w.t, []any{want.state, want.attempts, len(want.parents)}, []any{s.CurrentState, s.Attempts, s.TotalParents}, "task %d step %s", n, s.Name)
 		if want.state == "waiting_for_retry" {
-			require.True(w.t, want.next.Equal(*s.NextRetryAt), "task %d step %d: next attempt at %s, want %s", n, i, s.NextRetryAt, want.next)
+			require.True(w.t, want.next.Equal(*s.NextRetryAt), "task %d step %s: next attempt at %s, want %s", n, s.Name, s.NextRetryAt, want.next)
 		}
 		if satisfies(want.state) {
-			require.Nil(w.t, s.NextRetryAt, "task %d step %d", n, i)
+			require.Nil(w.t, s.NextRetryAt, "task %d step %s", n, s.Name)
 		}
-		require.Contains(w.t, string(s.Results), want.result, "task %d step %d", n, i)
+		require.Contains(w.t, string(s.Results), want.result, "task %d step %s", n, s.Name)
 	}
 }
 
@@ -617,8 +655,13 @@ func (w *world) end() {
 			time.Sleep(time.Second)
 		}
 		for _, h := range held {
-			w.hand(w.model.result(h, modelResult{kind: "success", result: "at last"}))
-			w.e.inbox.put(&completion{claim: h.given.Handle.(*claim), result: resultOf(h.given, dispatch.Success, "at last")})
+			w.mu.Lock()
+			def := w.model.tasks[h.task].step(h.step).def
+			w.mu.Unlock()
+			value, outcome := lastOutcome(def)
+			w.note("task %d step %s attempt %d: at last", h.task, h.step, h.attempt)
+			w.hand(w.model.result(h, modelResult{kind: "success", result: value, outcome: outcome}))
+			w.e.inbox.put(&completion{claim: h.given.Handle.(*claim), result: resultOf(h.given, dispatch.Success, json.RawMessage(value))})
 			synctest.Wait()
 		}
 	}
@@ -633,6 +676,7 @@ func (w *world) end() {
 		}
 		w.compare(n)
 	}
+	w.events()
 	w.mu.Lock()
 	held := w.held
 	w.mu.Unlock()
@@ -643,4 +687,31 @@ func (w *world) end() {
 	synctest.Wait()
 	require.Equal(w.t, Stats{}, w.e.Stats())
 	require.NoError(w.t, w.e.Close(w.t.Context()))
+}
+
+// events publishes what is still due, and looks whether the subscriber can
+// have the event of each attempt that made one due, once.
+func (w *world) events() {
+	w.publish()
+	for len(w.due) > 0 {
+		w.publish()
+	}
+	want := map[uuid.UUID]bool{}
+	w.mu.Lock()
+	require.Empty(w.t, w.wrong)
+	for _, p := range w.model.publications {
+		require.True(w.t, p.done, "the event of task %d step %s attempt %d was never due", p.task, p.step, p.attempt)
+		want[p.id] = true
+	}
+	w.mu.Unlock()
+	got := map[uuid.UUID]bool{}
+	if len(want) > 0 {
+		events, err := w.e.Consume(w.t.Context(), subscriber, 1_000_000)
+		require.NoError(w.t, err)
+		for _, e := range events {
+			require.False(w.t, got[e.Event], "an event is stored twice")
+			got[e.Event] = true
+		}
+	}
+	require.Equal(w.t, want, got)
 }

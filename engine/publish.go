@@ -5,41 +5,24 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/gofrs/uuid/v5"
 
+	"github.com/tasker-systems/taskerpy/dispatch"
 	"github.com/tasker-systems/taskerpy/engine/store"
 	"github.com/tasker-systems/taskerpy/template"
 )
 
-// keepEvents is how long durable domain events stay in the file after every
-// subscriber has handled them.
-const keepEvents = 7 * 24 * time.Hour
+// Publication and DomainEvent are what every source hands to publishers.
+type (
+	Publication = dispatch.Publication // its Handle is the id of its row
+	DomainEvent = dispatch.DomainEvent
+)
 
-// A Publication is a finished attempt of a step that declares domain events.
-// It is in the file until Published is called: after a crash it comes again,
-// and gives events of the same ids.
-type Publication struct {
-	id       int64
-	StepUUID uuid.UUID
-	Attempt  int
-	Event    []byte // the FfiStepEvent that the handler was given
-	Result   []byte // the stored result
-}
-
-// EventID returns the id of the event that comes from the n-th declaration,
-// counted from 0: always the same, so that duplicates can be told.
-func (p *Publication) EventID(n int) uuid.UUID {
-	return uuid.NewV5(p.StepUUID, fmt.Sprintf("%d/%d", p.Attempt, n))
-}
-
-// DomainEvent is an event as subscribers get it.
-type DomainEvent struct {
-	ID    int64 // position among the durable events; 0 for others
-	Event uuid.UUID
-	Name  string
-	JSON  []byte // engine-semantics §8.4
+// rowOf returns the id of a publication's row, 0 for one without.
+func rowOf(p Publication) int64 {
+	id, _ := p.Handle.(int64)
+	return id
 }
 
 // outbox holds publications that nobody took yet.
@@ -133,12 +116,16 @@ func (d *publicationDone) apply(w *writer) error {
 	now := w.batch.at
 	w.batch.inserts = append(w.batch.inserts, func() error {
 		for _, e := range d.durable {
+			if n := len(e.JSON); n > w.e.maxRow() {
+				w.e.log.Error("durable domain event dropped: it is too large to be stored", "event", e.Name, "event_id", e.Event, "bytes", n)
+				continue
+			}
 			row := store.DomainEvent{EventID: e.Event, Name: e.Name, Event: e.JSON, PublishedAt: now}
 			if err := w.store.InsertDomainEvent(&row); err != nil {
 				return err
 			}
 		}
-		return w.store.DeletePublication(d.publication.id)
+		return w.store.DeletePublication(rowOf(d.publication))
 	})
 	return nil
 }
@@ -189,10 +176,13 @@ func (e *Engine) Subscribe(ctx context.Context, consumer string) error {
 	if err != nil {
 		return fmt.Errorf("subscribe %s: %w", consumer, err)
 	}
-	if known {
-		return nil
+	if !known {
+		err = e.Consumed(ctx, consumer, last)
 	}
-	return e.Consumed(ctx, consumer, last)
+	if err == nil {
+		e.consumers.add(consumer)
+	}
+	return err
 }
 
 // Consume waits for durable events that the consumer has not handled yet and
@@ -234,7 +224,7 @@ func (e *Engine) Consume(ctx context.Context, consumer string, limit int) ([]Dom
 }
 
 // Consumed notes that a consumer has handled all events up to the one of this
-// id. Events that every consumer has handled are deleted after a while.
+// id.
 func (e *Engine) Consumed(ctx context.Context, consumer string, last int64) error {
 	c := &consumption{consumer: consumer, last: last, done: make(chan error, 1)}
 	if err := e.ask(ctx, c, c.done); err != nil {
@@ -252,10 +242,7 @@ type consumption struct {
 func (c *consumption) apply(w *writer) error {
 	now := w.batch.at
 	w.batch.inserts = append(w.batch.inserts, func() error {
-		if err := w.store.SetConsumer(c.consumer, c.last, now); err != nil {
-			return err
-		}
-		return w.store.DeleteConsumedEvents(now.Add(-keepEvents))
+		return w.store.SetConsumer(c.consumer, c.last, now)
 	})
 	return nil
 }
@@ -283,10 +270,16 @@ func (w *writer) publish(r *run, i int32, c *claim, result []byte, success bool)
 		return
 	}
 	w.lastPublication++
-	row := store.Publication{ID: w.lastPublication, StepID: c.stepID, Attempt: c.attempt, Event: c.event(newUUID()), Result: result}
+	id := newUUID()
+	row := store.Publication{ID: w.lastPublication, StepID: c.stepID, Attempt: c.attempt, Event: c.event(id), Result: result}
+	if n := len(row.Event) + len(row.Result); n > w.e.maxRow() {
+		w.e.log.Error("domain events of a step are not published: what the step was given is too large to be stored once more",
+			"task_uuid", c.taskUUID, "step", c.name, "bytes", n)
+		return
+	}
 	w.batch.inserts = append(w.batch.inserts, func() error { return w.store.InsertPublication(&row) })
 	w.batch.publications = append(w.batch.publications, Publication{
-		id: row.ID, StepUUID: c.stepUUID, Attempt: int(c.attempt), Event: row.Event, Result: row.Result,
+		Handle: row.ID, StepUUID: c.stepUUID, Attempt: int(c.attempt), ID: id, Event: row.Event, Result: row.Result,
 	})
 }
 
@@ -307,9 +300,10 @@ func (w *writer) loadPublications(ctx context.Context) error {
 			continue
 		}
 		w.lastPublication, w.offered = max(w.lastPublication, row.ID), row.ID
+		event := object(row.Event)
 		all = append(all, Publication{
-			id: row.ID, StepUUID: uuid.FromStringOrNil(text(object(row.Event)["step_uuid"])), Attempt: int(row.Attempt),
-			Event: row.Event, Result: row.Result,
+			Handle: row.ID, StepUUID: uuid.FromStringOrNil(text(event["step_uuid"])), Attempt: int(row.Attempt),
+			ID: uuid.FromStringOrNil(text(event["event_id"])), Event: row.Event, Result: row.Result,
 		})
 	}
 	w.e.outbox.put(all)

@@ -98,6 +98,30 @@ func TestWhatWasNotPublishedComesAgainAfterARestartWithTheSameEventID(t *testing
 	require.Empty(t, publications(third))
 }
 
+// A reset begins to count attempts from 1 again; what the first and the second
+// of that number publish are different events all the same.
+func TestAttemptsOfTheSameNumberBeforeAndAfterAResetHaveEventsOfTheirOwn(t *testing.T) {
+	e := open(t, Options{}, announcing)
+	id := submit(t, e, asked("announcing", 1))
+	finish(t, e, take(t, e), dispatch.Success, 1)
+	finish(t, e, take(t, e), dispatch.Success, 1)
+	var ids []uuid.UUID
+	for range 2 {
+		s := take(t, e)
+		require.Equal(t, "tell", s.Name)
+		require.Equal(t, 1, s.Attempt)
+		finish(t, e, s, dispatch.PermanentFailure, "lost")
+		await(t, e, id)
+		_, err := e.ResetStep(t.Context(), id, s.StepUUID, Operation{})
+		require.NoError(t, err)
+	}
+	for _, p := range publications(e) {
+		require.NotContains(t, ids, p.EventID(0))
+		ids = append(ids, p.EventID(0))
+	}
+	require.Len(t, ids, 3)
+}
+
 // publishOne stores one durable event.
 func publishOne(t *testing.T, e *Engine, name string) uuid.UUID {
 	t.Helper()

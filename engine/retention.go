@@ -12,8 +12,9 @@ const (
 	// examineAtOnce is how many tasks are looked at for expiry in one read.
 	examineAtOnce = 1000
 	// expireFor bounds how long a batch spends deleting, so that retention is
-	// never felt: what else is in the batch waits for it.
-	expireFor = 10 * time.Millisecond
+	// hardly felt: what else is in the batch waits for it, and for the pages
+	// that were changed all over the file to reach the disk.
+	expireFor = 2 * time.Millisecond
 	// expireRest is how much longer than a deletion took retention rests
 	// after it: at most a fifth of the writer's time is spent on it.
 	expireRest = 4

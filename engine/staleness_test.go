@@ -469,3 +469,31 @@ func TestBothSpellingsOfDeadLetterWordsAreReadAndOneIsWritten(t *testing.T) {
 	var r DLQReason
 	require.ErrorIs(t, json.Unmarshal([]byte(`"Bored"`), &r), ErrInvalid)
 }
+
+// engine-semantics §4.8 holds for a task in error too: nobody runs its steps
+// any more, so they must not look as if.
+func TestARunningStepOfAStaleTaskIsLostWhenTheProcessIsKilled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := acting
+		o.Path = "" // a file
+		e := open(t, o, dag("wide", "a", "b", "end: a b"))
+		id := submit(t, e, asked("wide", 1))
+		a := take(t, e)
+		require.Equal(t, "a", a.Name)
+		later(40 * time.Minute)
+		require.Equal(t, "error", statusOf(t, e, id))
+
+		again := open(t, Options{Path: copied(t, e)}, dag("wide", "a", "b", "end: a b"))
+		require.Equal(t, "error", statusOf(t, again, id))
+		require.Equal(t, map[string]string{"a": "waiting_for_retry", "b": "enqueued", "end": "pending"}, states(t, again, id))
+		require.Contains(t, string(stepOf(t, again, id, "a").Results), workerLost)
+		require.Equal(t, Stats{}, again.Stats(), "nothing of it runs")
+
+		_, err := again.ResolveStep(t.Context(), id, stepOf(t, again, id, "b").StepUUID, byHand)
+		require.NoError(t, err)
+		a = take(t, again)
+		require.Equal(t, 2, a.Attempt)
+		finish(t, again, a, dispatch.Success, 1)
+		require.Equal(t, "end", take(t, again).Name)
+	})
+}

@@ -62,6 +62,13 @@ func (s StepState) busy() bool {
 // busyStates are the names of the states for which busy is true.
 var busyStates = stepStateNames[StepEnqueued : StepEnqueuedAsErrorForOrchestration+1]
 
+// claimed tells whether a worker has a step in this state, or its result is
+// not followed yet.
+func (s StepState) claimed() bool { return s > StepEnqueued && s.busy() }
+
+// claimedStates are the names of the states for which claimed is true.
+var claimedStates = stepStateNames[StepInProgress : StepEnqueuedAsErrorForOrchestration+1]
+
 // stepEvent is what moves a step from one state to another.
 type stepEvent uint8
 

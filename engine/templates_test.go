@@ -171,3 +171,16 @@ func TestRegisteringTwiceOrNothingIsFine(t *testing.T) {
 	require.NoError(t, e.Register(t.Context(), parse(t, linear), parse(t, linear)))
 	require.Len(t, e.Templates(), 1)
 }
+
+func TestATemplateWithoutStepsToBeginWithMakesNoTasks(t *testing.T) {
+	for what, steps := range map[string]string{
+		"no steps": "[]", "only a worker": "[{name: w, type: batch_worker, handler: {callable: h}}]",
+	} {
+		t.Run(what, func(t *testing.T) {
+			e := open(t, Options{}, "name: empty\nnamespace_name: tests\nversion: 1.0.0\nsteps: "+steps+"\n")
+			_, err := e.Create(t.Context(), asked("empty", 1))
+			require.ErrorIs(t, err, ErrNotFound)
+			require.ErrorContains(t, err, "task template tests/empty@1.0.0 has no steps to begin with")
+		})
+	}
+}

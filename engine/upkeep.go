@@ -14,7 +14,8 @@ type upkeep struct {
 	wg     sync.WaitGroup
 }
 
-// start begins the chores that the options ask for.
+// start begins the chores: those that every engine has, and those that the
+// options ask for.
 func (u *upkeep) start(e *Engine) {
 	var ctx context.Context
 	ctx, u.cancel = context.WithCancel(context.Background())
@@ -22,6 +23,7 @@ func (u *upkeep) start(e *Engine) {
 		d := &detector{e: e, warned: map[int64]staleness{}}
 		u.every(ctx, e, "look for stale tasks", e.o.Staleness.interval(), d.pass)
 	}
+	u.every(ctx, e, "delete old domain events", pauseOfEvents, e.expireEvents)
 	if e.o.Keep > 0 {
 		u.every(ctx, e, "delete expired tasks", pauseOfRetention(e.o.Keep), e.expire)
 	}

@@ -93,6 +93,9 @@ func (w *writer) start(ctx context.Context) error {
 	for _, r := range w.inOrder() {
 		w.recover(r)
 	}
+	if err := w.recoverFailed(ctx); err != nil {
+		return err
+	}
 	w.evaluateAll()
 	return w.commit()
 }
@@ -297,7 +300,7 @@ func (w *writer) finish() {
 	}
 	if n := len(b.publications); n > 0 {
 		w.e.outbox.put(b.publications)
-		w.offered = b.publications[n-1].id
+		w.offered = rowOf(b.publications[n-1])
 	}
 	for _, r := range b.dirty {
 		w.saved(r)
@@ -539,7 +542,7 @@ func (w *writer) setStep(r *run, i int32, to StepState, message string) {
 	if to.Satisfies() && !satisfied {
 		for _, c := range s.children {
 			child := &r.steps[c]
-			if child.missing--; child.missing == 0 && child.state == StepPending {
+			if child.missing--; child.missing == 0 && (child.state == StepPending || w.retriesNow(child)) {
 				r.due = append(r.due, c)
 			}
 		}

@@ -282,3 +282,18 @@ func BenchmarkStep(b *testing.B) {
 		}
 	})
 }
+
+func TestBaseClassesWithoutANameAreNoHandlers(t *testing.T) {
+	dir := project(t, "p_bases", map[string]string{
+		"bases.py": "from abc import abstractmethod\nfrom tasker_core import StepHandler\n\n" +
+			"class Base(StepHandler):\n    def call(self, context):\n        return self.success(self.values())\n\n" +
+			"class Unfinished(StepHandler):\n    @abstractmethod\n    def values(self): ...\n\n" +
+			"class ByPath(StepHandler):\n    def call(self, context):\n        return self.success({})\n",
+		"one.py": "from p_bases.bases import Base, ByPath\n\nclass One(Base):\n    handler_name = 'BasesOne'\n" +
+			"    def values(self):\n        return {}\n",
+	})
+	loaded, err := host(t).Load(dir)
+	require.NoError(t, err)
+	require.Empty(t, loaded.Problems)
+	require.Equal(t, []string{"p_bases.bases.ByPath", "BasesOne"}, names(loaded))
+}

@@ -8,7 +8,7 @@ import (
 )
 
 // answer serves what f returns as JSON, with status 200, or f's error.
-func (s *Server) answer(f func(r *http.Request) (any, error)) http.HandlerFunc {
+func (s *front) answer(f func(r *http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, err := f(r)
 		if err != nil {
@@ -21,7 +21,7 @@ func (s *Server) answer(f func(r *http.Request) (any, error)) http.HandlerFunc {
 
 // write sends body as JSON. It is encoded before anything is sent, so that a
 // value that cannot be encoded becomes an error answer and not half a body.
-func (s *Server) write(w http.ResponseWriter, r *http.Request, status int, body any) {
+func (s *front) write(w http.ResponseWriter, r *http.Request, status int, body any) {
 	var out bytes.Buffer
 	encoder := json.NewEncoder(&out)
 	encoder.SetEscapeHTML(false) // results are given as they were stored
@@ -29,7 +29,8 @@ func (s *Server) write(w http.ResponseWriter, r *http.Request, status int, body 
 		s.log.Error("encode HTTP answer", "method", r.Method, "path", r.URL.Path, "error", err)
 		status = http.StatusInternalServerError
 		out.Reset()
-		out.WriteString(`{"error":{"code":"` + codeInternal + `","message":"Internal server error"}}` + "\n")
+		// Errors are texts, which can always be encoded.
+		_ = encoder.Encode(s.refusal(problemf(status, codeInternal, "Internal server error")))
 	}
 	h := w.Header()
 	h.Set("Content-Type", "application/json")

@@ -58,16 +58,19 @@ func (s *Server) config(*http.Request) (any, error) {
 	return c, nil
 }
 
-func (s *Server) configAuth() configAuth {
+func (s *front) configAuth() configAuth {
 	c := configAuth{VerificationMethod: "none", AllowedAlgorithms: []string{}}
-	if s.o.Auth == nil {
+	if s.auth == nil {
 		return c
 	}
-	o := s.o.Auth.Options()
+	o := s.auth.Options()
 	c.Enabled, c.APIKeyHeader, c.APIKeyCount = true, &o.APIKeyHeader, len(o.APIKeys)
 	if t := o.Tokens; t != nil {
 		issuer, audience := cmp.Or(t.Issuer, auth.DefaultIssuer), cmp.Or(t.Audience, auth.DefaultAudience)
 		c.VerificationMethod, c.JWTIssuer, c.JWTAudience = "public_key", &issuer, &audience
+		if t.Key == nil {
+			c.VerificationMethod = "jwks"
+		}
 		c.StrictValidation, c.AllowedAlgorithms = t.Strict, []string{"RS256"}
 	}
 	return c

@@ -45,13 +45,16 @@ type busCounts struct {
 
 // eventCounts is GET /metrics/events.
 func (s *Server) eventCounts(*http.Request) (any, error) {
-	e := s.o.Events()
+	return countsOf(s.o.Events(), s.o.WorkerID), nil
+}
+
+func countsOf(e EventStats, workerID string) eventCounts {
 	dispatched := e.Fast + e.Broadcast
 	return eventCounts{
 		Router: routerCounts{e.Routed, e.Durable, e.Fast, e.Broadcast, e.FastErrors, e.RoutingErrors},
 		InProcessBus: busCounts{
 			TotalEventsDispatched: dispatched, FFIChannelDispatches: dispatched - min(e.Lost, dispatched), FFIChannelDrops: e.Lost, FFISubscriberCount: e.Subscribers,
 		},
-		CapturedAt: time.Now().UTC(), WorkerID: s.o.WorkerID,
-	}, nil
+		CapturedAt: time.Now().UTC(), WorkerID: workerID,
+	}
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // observe logs requests and turns a panic into an answer.
-func (s *Server) observe(next http.Handler) http.Handler {
+func (s *front) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		sent := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
 		started := time.Now()
@@ -31,7 +31,7 @@ func (s *Server) observe(next http.Handler) http.Handler {
 }
 
 // recover answers for a request whose handler panicked.
-func (s *Server) recover(w middleware.WrapResponseWriter, r *http.Request) {
+func (s *front) recover(w middleware.WrapResponseWriter, r *http.Request) {
 	reason := recover()
 	if reason == nil {
 		return
@@ -60,7 +60,7 @@ func limit(next http.Handler) http.Handler {
 // server that has no passwords: a page may neither send anything that changes
 // state, nor, on loopback, pretend to be of this machine by pointing its own
 // name at it (DNS rebinding).
-func (s *Server) guard(checkHost bool) func(http.Handler) http.Handler {
+func (s *front) guard(checkHost bool) func(http.Handler) http.Handler {
 	origins := http.NewCrossOriginProtection()
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -80,7 +80,7 @@ func (s *Server) guard(checkHost bool) func(http.Handler) http.Handler {
 
 // hostAllowed tells whether a Host header can be that of an honest client. An
 // address is: rebinding needs a name.
-func (s *Server) hostAllowed(host string) bool {
+func (s *front) hostAllowed(host string) bool {
 	name := host
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		name = h
@@ -89,5 +89,5 @@ func (s *Server) hostAllowed(host string) bool {
 		return true
 	}
 	return name == "" || strings.EqualFold(name, "localhost") ||
-		slices.ContainsFunc(s.o.AllowedHosts, func(allowed string) bool { return strings.EqualFold(name, allowed) })
+		slices.ContainsFunc(s.allowedHosts, func(allowed string) bool { return strings.EqualFold(name, allowed) })
 }

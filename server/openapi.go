@@ -33,12 +33,22 @@ type parameter struct {
 	schema      schema
 }
 
+// about is what the document tells of the whole API.
+type about struct {
+	title, version, description string
+	// examples are bodies that create tasks, by template; nil for an API that
+	// creates none.
+	examples func() schema
+}
+
 // openAPI is GET /api-docs/openapi.json.
-func (s *Server) openAPI(*http.Request) (any, error) {
-	d := newDocument()
-	d.examples = s.taskExamples()
-	if s.o.Auth != nil {
-		d.ways = securitySchemes(s.o.Auth.Options())
+func (s *front) openAPI(*http.Request) (any, error) {
+	d := newDocument(s.refusal(&problem{}))
+	if s.about.examples != nil {
+		d.examples = s.about.examples()
+	}
+	if s.auth != nil {
+		d.ways = securitySchemes(s.auth.Options())
 	}
 	for _, r := range s.routes() {
 		d.add(r)
@@ -48,11 +58,8 @@ func (s *Server) openAPI(*http.Request) (any, error) {
 		components["securitySchemes"] = d.ways
 	}
 	return schema{
-		"openapi": "3.1.0",
-		"info": schema{
-			"title": "taskerpy", "version": s.o.Version,
-			"description": "The task API of a Tasker deployment, on the embedded engine of taskerpy.",
-		},
+		"openapi":    "3.1.0",
+		"info":       schema{"title": s.about.title, "version": s.about.version, "description": s.about.description},
 		"paths":      d.paths,
 		"components": components,
 	}, nil
@@ -97,10 +104,11 @@ type document struct {
 	ways    schema // to authenticate, by name; nil when nobody has to
 	// examples are bodies that create tasks, by template.
 	examples schema
+	refusal  any // the body of an error
 }
 
-func newDocument() *document {
-	return &document{paths: map[string]schema{}, schemas: newSchemas()}
+func newDocument(refusal any) *document {
+	return &document{paths: map[string]schema{}, schemas: newSchemas(), refusal: refusal}
 }
 
 // add describes a route.
@@ -180,7 +188,7 @@ func (d *document) responses(r route, secured bool) schema {
 	for _, status := range refusals {
 		all[strconv.Itoa(status)] = schema{
 			"description": http.StatusText(status),
-			"content":     schema{"application/json": schema{"schema": d.schemas.of(errorAnswer{})}},
+			"content":     schema{"application/json": schema{"schema": d.schemas.of(d.refusal)}},
 		}
 	}
 	return all

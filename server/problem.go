@@ -42,6 +42,8 @@ const (
 	// retryElsewhere is for a process that is going away: by then its
 	// successor may answer.
 	retryElsewhere = 5 * time.Second
+	// retryKeys is for tokens whose keys cannot be fetched.
+	retryKeys = 10 * time.Second
 )
 
 // problem is an error with its answer.
@@ -116,7 +118,7 @@ func detail(err, sentinel error) string {
 }
 
 // refuse answers with an error.
-func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
+func (s *front) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	p := problemOf(err)
 	if p.status == http.StatusInternalServerError {
 		s.log.Error("answer HTTP request", "method", r.Method, "path", r.URL.Path, "error", err)
@@ -124,15 +126,20 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if p.retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(p.retryAfter.Seconds())))
 	}
+	s.write(w, r, p.status, s.refusal(p))
+}
+
+// refusalOfServer is the body of a Server's errors.
+func refusalOfServer(p *problem) any {
 	body := errorBody{Code: p.code, Message: p.message}
 	if p.code == codeBackpressure {
 		body.RetryAfterSeconds = int(p.retryAfter.Seconds())
 	}
-	s.write(w, r, p.status, errorAnswer{body})
+	return errorAnswer{body}
 }
 
-// errorAnswer is the body of every answer that is an error (engine-semantics
-// §9.8).
+// errorAnswer is the body of every answer of a Server that is an error
+// (engine-semantics §9.8).
 type errorAnswer struct {
 	Error errorBody `json:"error"`
 }

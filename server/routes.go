@@ -83,10 +83,10 @@ func (s *Server) routes() []route {
 
 // handler puts everything together. checkHost is for a server that only this
 // machine can reach.
-func (s *Server) handler(checkHost bool) http.Handler {
+func (s *front) handler(checkHost bool) http.Handler {
 	m := chi.NewMux()
 	m.Use(s.observe, s.guard(checkHost), middleware.GetHead)
-	m.NotFound(s.noRoute)
+	m.NotFound(s.nowhere)
 	m.MethodNotAllowed(s.noMethod)
 	for _, r := range s.routes() {
 		h := r.handler
@@ -104,27 +104,29 @@ func (s *Server) handler(checkHost bool) http.Handler {
 
 // permit lets those pass who have the permission. It looks at the headers
 // only.
-func (s *Server) permit(p auth.Permission, next http.Handler) http.Handler {
-	if s.o.Auth == nil || p == "" {
+func (s *front) permit(p auth.Permission, next http.Handler) http.Handler {
+	if s.auth == nil || p == "" {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		who, err := s.o.Auth.Require(r, p)
+		who, err := s.auth.Require(r, p)
 		if err != nil {
 			s.log.Warn("HTTP request refused", "method", r.Method, "path", r.URL.Path, "client", r.RemoteAddr, "who", who.Name, "error", err)
-			s.refuse(w, r, refusal(w.Header(), err))
+			s.refuse(w, r, unauthorized(w.Header(), err))
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-// refusal is the answer to bad credentials, with the headers that tell more
+// unauthorized is the answer to bad credentials, with the headers that tell more
 // (engine-semantics §9.8).
-func refusal(h http.Header, err error) error {
+func unauthorized(h http.Header, err error) error {
 	f, ok := errors.AsType[*auth.Failure](err)
 	if !ok {
-		return err
+		p := unavailable(retryKeys, "tokens cannot be checked at the moment")
+		p.cause = err
+		return p
 	}
 	h.Set("X-Auth-Failure-Reason", string(f.Reason))
 	h.Set("X-Auth-Failure-Severity", f.Reason.Severity())
@@ -147,7 +149,7 @@ func (s *Server) noRoute(w http.ResponseWriter, r *http.Request) {
 	s.refuse(w, r, notFound("no such route: %s", r.URL.Path))
 }
 
-func (s *Server) noMethod(w http.ResponseWriter, r *http.Request) {
+func (s *front) noMethod(w http.ResponseWriter, r *http.Request) {
 	allowed := allowedMethods(r)
 	w.Header().Set("Allow", strings.Join(allowed, ", "))
 	s.refuse(w, r, problemf(http.StatusMethodNotAllowed, codeMethodNotAllowed,

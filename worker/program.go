@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/tasker-systems/taskerpy/embed"
 	"github.com/tasker-systems/taskerpy/engine"
 	"github.com/tasker-systems/taskerpy/gil"
+	"github.com/tasker-systems/taskerpy/postgres"
 	"github.com/tasker-systems/taskerpy/template"
 )
 
@@ -23,7 +25,7 @@ import (
 const programStopTimeout = 30 * time.Second
 
 // Program runs Python programs as the python command would. One that calls
-// bootstrap_worker() gets a worker on the embedded engine whose steps it polls
+// bootstrap_worker() gets a worker, on the embedded engine or of a deployment, whose steps it polls
 // and completes itself (python-api-core §2), and may stop it and start another.
 type Program struct {
 	c ProgramConfig
@@ -36,19 +38,28 @@ type Program struct {
 // ProgramConfig says how to run programs, and with what their workers work.
 type ProgramConfig struct {
 	// Config gives the worker its data file, templates, environment, log and
-	// the rest; Paths are not used.
+	// the rest. Nothing is imported from Paths, which may have templates.
 	Config
-	// Serve, when not nil, serves the REST API of a started worker and
-	// returns its URL and how to stop it.
-	Serve func(e *engine.Engine, events func() domainevent.Stats) (url string, stop func(context.Context) error, err error)
+	// Serve, when not nil, serves the REST API of a started worker and returns
+	// its URL and how to stop it.
+	Serve func(s Served) (url string, stop func(context.Context) error, err error)
 	// Stderr receives what is worth saying before a log exists.
 	Stderr io.Writer
 }
 
+// Served is what a worker's REST API shows.
+type Served struct {
+	// One of Engine and Deployment is nil.
+	Engine     *engine.Engine
+	Deployment *postgres.Source
+	Templates  []*template.Template
+	Events     func() domainevent.Stats
+}
+
 // programWorker is one started worker: a service.
 type programWorker struct {
-	status    *status
-	engine    *engine.Engine
+	status *status
+	sources
 	poller    *dispatch.Poller
 	publisher *domainevent.Publisher
 	unserve   func(context.Context) error
@@ -111,32 +122,39 @@ func (p *Program) start(ctx context.Context) (*programWorker, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := openEngine(ctx, p.c.Config, ts)
+	from, err := openSource(ctx, p.c.Config, ts)
 	if err != nil {
 		return nil, err
 	}
-	w := &programWorker{engine: e, status: newStatus(p.c.Config, ts), unserve: func(context.Context) error { return nil }}
-	w.publisher = domainevent.New(domainevent.Options{Engine: e, Python: domainevent.NewBuiltIn(p.c.Log), Log: p.c.Log})
+	w := &programWorker{sources: from, status: newStatus(p.c.Config, ts), unserve: func(context.Context) error { return nil }}
+	w.publisher = domainevent.New(domainevent.Options{Source: w.source(), Python: domainevent.NewBuiltIn(p.c.Log), Log: p.c.Log})
 	if p.c.Serve != nil {
-		if w.status.endpoint, w.unserve, err = p.c.Serve(e, w.publisher.Stats); err != nil {
-			return nil, errors.Join(err, e.Close(ctx))
+		var url string
+		url, w.unserve, err = p.c.Serve(Served{w.engine, w.deployment, ts, w.publisher.Stats})
+		if err != nil {
+			return nil, errors.Join(err, w.source().Close(ctx))
+		}
+		if w.engine != nil { // a deployment's tasks are the server's
+			w.status.endpoint = url
 		}
 	}
 	if err := w.publisher.Start(ctx); err != nil {
-		return nil, errors.Join(err, w.unserve(ctx), e.Close(ctx))
+		return nil, errors.Join(err, w.unserve(ctx), w.source().Close(ctx))
 	}
-	w.poller = dispatch.NewPoller(dispatch.PollerOptions{Source: e, WorkerID: p.c.WorkerID, Metrics: w.status.counts, Log: p.c.Log})
-	w.status.core, w.status.pending, w.status.bus = w.core, w.poller.Stats, w.publisher.Bus()
+	w.poller = dispatch.NewPoller(dispatch.PollerOptions{Source: w.source(), WorkerID: p.c.WorkerID, Metrics: w.status.counts, Log: p.c.Log})
+	w.status.core, w.status.pool, w.status.pending, w.status.bus = w.core, w.pool, w.poller.Stats, w.publisher.Bus()
 	w.poller.Start(ctx)
 	return w, nil
 }
 
-// templates reads the templates that the configuration names, else those in
-// the working directory.
+// templates reads the templates that the configuration names, else those
+// beside the handlers, else those in the working directory.
 func (p *Program) templates() ([]*template.Template, error) {
 	places := p.c.Templates
-	if len(places) == 0 {
-		places = besideFile(".")
+	for _, dir := range append(slices.Clone(p.c.Paths), ".") {
+		if len(places) == 0 {
+			places = besideFile(dir)
+		}
 	}
 	ts, findings := template.Load(places...)
 	if template.HasErrors(findings) {
@@ -171,7 +189,7 @@ func (p *Program) stop() ([]byte, error) {
 }
 
 func (w *programWorker) stop(ctx context.Context) error {
-	return errors.Join(w.poller.Drain(ctx), w.publisher.Drain(ctx), w.unserve(ctx), w.engine.Close(ctx))
+	return errors.Join(w.poller.Drain(ctx), w.publisher.Drain(ctx), w.unserve(ctx), w.source().Close(ctx))
 }
 
 func (w *programWorker) core() string {

@@ -47,8 +47,8 @@ func newProgram(t *testing.T, change func(*ProgramConfig)) (*Program, chan *engi
 	engines := make(chan *engine.Engine, 1)
 	c := ProgramConfig{
 		Config: Config{Data: filepath.Join(t.TempDir(), "tasks.db"), Templates: []string{dir}},
-		Serve: func(e *engine.Engine, _ func() domainevent.Stats) (string, func(context.Context) error, error) {
-			engines <- e
+		Serve: func(s Served) (string, func(context.Context) error, error) {
+			engines <- s.Engine
 			return "http://127.0.0.1:1", func(context.Context) error { return nil }, nil
 		},
 	}
@@ -231,9 +231,9 @@ func TestStoppingPublishesTheEventsOfTheLastStep(t *testing.T) {
 	var stats func() domainevent.Stats
 	engines := make(chan *engine.Engine, 1)
 	p, _ := newProgram(t, func(c *ProgramConfig) {
-		c.Serve = func(e *engine.Engine, events func() domainevent.Stats) (string, func(context.Context) error, error) {
-			stats = events
-			engines <- e
+		c.Serve = func(s Served) (string, func(context.Context) error, error) {
+			stats = s.Events
+			engines <- s.Engine
 			return "", func(context.Context) error { return nil }, nil
 		}
 	})
@@ -247,11 +247,11 @@ func TestAWorkerThatCannotServeIsNotStartedAndLeavesTheFile(t *testing.T) {
 	engines := make(chan *engine.Engine, 1)
 	taken := true
 	p, _ := newProgram(t, func(c *ProgramConfig) {
-		c.Serve = func(e *engine.Engine, _ func() domainevent.Stats) (string, func(context.Context) error, error) {
+		c.Serve = func(s Served) (string, func(context.Context) error, error) {
 			if taken {
 				return "", nil, errors.New("address in use")
 			}
-			engines <- e
+			engines <- s.Engine
 			return "", func(context.Context) error { return nil }, nil
 		}
 	})
@@ -272,8 +272,8 @@ func TestAWorkerThatCannotBeStoppedStays(t *testing.T) {
 	stuck := true
 	engines := make(chan *engine.Engine, 1)
 	p, _ := newProgram(t, func(c *ProgramConfig) {
-		c.Serve = func(e *engine.Engine, _ func() domainevent.Stats) (string, func(context.Context) error, error) {
-			engines <- e
+		c.Serve = func(s Served) (string, func(context.Context) error, error) {
+			engines <- s.Engine
 			return "", func(context.Context) error {
 				if stuck {
 					return errors.New("requests still under way")

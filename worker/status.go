@@ -19,17 +19,20 @@ type status struct {
 	environment string
 	namespaces  []string
 	endpoint    string // of the REST API, "" without one
+	headers     map[string]string
 	concurrency int
 	core        func() string // Running, Stopping, Stopped
+	pool        func() (size, idle int)
 	pending     func() dispatch.PollerStats
 	counts      *outcomes
 	bus         *domainevent.Bus
 }
 
-// newStatus tells what follows from the configuration; core, pending and bus
-// are left to the caller.
+// newStatus tells what follows from the configuration; core, pending and
+// bus are left to the caller, pool is that of the engine.
 func newStatus(c Config, ts []*template.Template) *status {
-	s := &status{environment: c.Environment, endpoint: c.Endpoint, concurrency: c.Concurrency, counts: &outcomes{next: c.Metrics}, namespaces: []string{}}
+	s := &status{environment: c.Environment, endpoint: c.Endpoint, headers: c.EndpointHeaders, concurrency: c.Concurrency, counts: &outcomes{next: c.Metrics}, namespaces: []string{}}
+	s.pool = (&sources{}).pool
 	if s.environment == "" {
 		s.environment = "development"
 	}
@@ -47,14 +50,12 @@ func newStatus(c Config, ts []*template.Template) *status {
 
 type object = map[string]any
 
-// The engine's file has one writing connection; what it does not do is idle.
-const poolSize = 1
-
 // call answers what does not depend on the kind of worker; ok is false for
 // other functions.
 func (s *status) call(name string) (answer []byte, ok bool, err error) {
 	var v any
 	running := s.core() == "Running"
+	poolSize, idle := s.pool()
 	switch name {
 	case "is_worker_running", "check_starvation_warnings":
 		v = true
@@ -63,7 +64,7 @@ func (s *status) call(name string) (answer []byte, ok bool, err error) {
 	case "get_worker_status":
 		v = object{
 			"running": running, "environment": s.environment, "worker_core_status": s.core(), "web_api_enabled": s.endpoint != "",
-			"supported_namespaces": s.namespaces, "database_pool_size": poolSize, "database_pool_idle": 0,
+			"supported_namespaces": s.namespaces, "database_pool_size": poolSize, "database_pool_idle": idle,
 		}
 	case "get_health_check":
 		state := "healthy"
@@ -72,7 +73,7 @@ func (s *status) call(name string) (answer []byte, ok bool, err error) {
 		}
 		v = object{
 			"status": state, "is_running": running,
-			"components": object{"database": object{"name": "database", "status": "healthy", "pool_size": poolSize, "pool_idle": 0}},
+			"components": object{"database": object{"name": "database", "status": "healthy", "pool_size": poolSize, "pool_idle": idle}},
 			"rust":       object{"environment": s.environment, "worker_core_status": s.core(), "web_api_enabled": s.endpoint != ""},
 			"python":     object{"handler_count": "unknown (tracked by Python)"},
 		}
@@ -81,7 +82,7 @@ func (s *status) call(name string) (answer []byte, ok bool, err error) {
 		succeeded, failed := s.counts.succeeded.Load(), s.counts.failed.Load()
 		v = object{
 			"dispatch_channel_pending": p.Pending, "oldest_pending_age_ms": p.OldestMS, "newest_pending_age_ms": p.NewestMS,
-			"starvation_detected": p.Starving, "starving_event_count": p.StarvingN, "database_pool_size": poolSize, "database_pool_idle": 0,
+			"starvation_detected": p.Starving, "starving_event_count": p.StarvingN, "database_pool_size": poolSize, "database_pool_idle": idle,
 			"environment": s.environment, "steps_processed": succeeded + failed, "steps_succeeded": succeeded, "steps_failed": failed,
 			"steps_in_progress": p.Pending,
 		}
@@ -97,7 +98,11 @@ func (s *status) call(name string) (answer []byte, ok bool, err error) {
 		if s.endpoint == "" {
 			return nil, true, nil
 		}
-		v = object{"base_url": s.endpoint}
+		told := object{"base_url": s.endpoint}
+		if len(s.headers) > 0 {
+			told["headers"] = s.headers
+		}
+		v = told
 	case "poll_in_process_events":
 		if s.bus == nil {
 			return nil, true, nil

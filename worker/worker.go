@@ -1,5 +1,5 @@
 // Package worker puts one running taskerpy together: interpreter, handlers,
-// templates, engine and dispatcher, started in an order that leaves nothing
+// templates, source of steps and dispatcher, started in an order that leaves nothing
 // half-started when the user's input is wrong, and drained in the reverse.
 package worker
 
@@ -8,10 +8,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -21,6 +19,7 @@ import (
 	"github.com/tasker-systems/taskerpy/gil"
 	"github.com/tasker-systems/taskerpy/gil/state"
 	"github.com/tasker-systems/taskerpy/handlers"
+	"github.com/tasker-systems/taskerpy/postgres"
 	"github.com/tasker-systems/taskerpy/template"
 )
 
@@ -41,17 +40,21 @@ type Config struct {
 	Templates []string
 	// Python is a virtualenv's folder or a python; see embed.FindPython.
 	Python string
+	// Deployment, when not nil, makes this a worker of a Tasker deployment;
+	// templates, worker id and log are filled in. What follows from here to
+	// Staleness is for the embedded engine.
+	Deployment *postgres.Options
 	// Data is the path of the SQLite file, or ":memory:".
-	Data string
-	// Concurrency is how many steps may be inside handlers at once; 0 means
-	// dispatch.DefaultConcurrency.
-	Concurrency  int
+	Data         string
 	Strict       bool // refuse task input that does not match input_schema
 	AlwaysUnique bool // the same input may be submitted again
 	// Keep is how long finished tasks are kept; 0 means for ever.
 	Keep time.Duration
 	// Staleness says what happens to tasks that stay too long in one state.
 	Staleness engine.Staleness
+	// Concurrency is how many steps may be inside handlers at once; 0 means
+	// dispatch.DefaultConcurrency.
+	Concurrency int
 	// Environment, when not empty, applies the templates' overrides for it.
 	Environment    string
 	WorkerID       string        // "" means DefaultID()
@@ -60,6 +63,8 @@ type Config struct {
 	// Endpoint is the URL of the REST API, for clients in handlers; "" without
 	// one. Handlers may run, and ask for it, before Start returns.
 	Endpoint string
+	// EndpointHeaders go with each request to it. They are secrets.
+	EndpointHeaders map[string]string
 
 	Log      *slog.Logger // nil discards
 	LogLevel slog.Level   // what Python's logging passes on
@@ -140,8 +145,8 @@ func Check(ctx context.Context, c Config) (Report, error) {
 
 // Worker is one running taskerpy.
 type Worker struct {
-	python     *python
-	engine     *engine.Engine
+	python *python
+	sources
 	dispatcher *dispatch.Dispatcher
 	publisher  *domainevent.Publisher
 	natives    *natives
@@ -152,8 +157,9 @@ type Worker struct {
 
 // Start brings everything up and begins to run steps. The error is a
 // *ProblemsError when handlers or templates are at fault, wraps
-// embed.ErrUnavailable when Python is, and engine.ErrLocked when another
-// process has the data file.
+// embed.ErrUnavailable when Python is, engine.ErrLocked when another process
+// has the data file, and postgres.ErrUnavailable or ErrTemplate when the
+// deployment is at fault.
 func Start(ctx context.Context, c Config) (*Worker, error) {
 	c.fill()
 	w := &Worker{log: c.Log, natives: newNatives(c), exhausted: make(chan struct{})}
@@ -174,16 +180,17 @@ func Start(ctx context.Context, c Config) (*Worker, error) {
 			return nil, w.abandon(ctx, err)
 		}
 	}
-	if w.engine, err = openEngine(ctx, c, w.python.report.Templates); err != nil {
+	if w.sources, err = openSource(ctx, c, w.python.report.Templates); err != nil {
 		return nil, w.abandon(ctx, err)
 	}
 	if err := w.startEvents(ctx, c); err != nil {
-		return nil, w.abandon(ctx, errors.Join(err, w.engine.Close(ctx)))
+		return nil, w.abandon(ctx, errors.Join(err, w.source().Close(ctx)))
 	}
 	w.status = newStatus(c, w.python.report.Templates)
+	w.status.pool = w.pool
 	w.status.core, w.status.pending, w.status.bus = func() string { return "Running" }, w.pending, w.publisher.Bus()
 	w.dispatcher = dispatch.New(dispatch.Options{
-		Source: w.engine, Concurrency: c.Concurrency, WorkerID: c.WorkerID, Metrics: w.status.counts, Log: c.Log,
+		Source: w.source(), Concurrency: c.Concurrency, WorkerID: c.WorkerID, Metrics: w.status.counts, Log: c.Log,
 		NewExecutor: func(n int) (dispatch.Executor, error) { return w.python.host.NewExecutor(n) },
 		Exhausted:   func() { close(w.exhausted) },
 	})
@@ -194,26 +201,6 @@ func Start(ctx context.Context, c Config) (*Worker, error) {
 	return w, nil
 }
 
-func openEngine(ctx context.Context, c Config, ts []*template.Template) (*engine.Engine, error) {
-	if c.Data != ":memory:" {
-		if err := os.MkdirAll(filepath.Dir(c.Data), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-			return nil, fmt.Errorf("make the folder of %s: %w", c.Data, err)
-		}
-	}
-	e, err := engine.Open(ctx, engine.Options{
-		Path: c.Data, Log: c.Log, StrictInput: c.Strict, AlwaysUnique: c.AlwaysUnique, WorkerID: c.WorkerID,
-		Keep: c.Keep, Staleness: c.Staleness,
-		CommitObserver: c.CommitObserver,
-	})
-	if err != nil {
-		return nil, err
-	}
-	if err := e.Register(ctx, ts...); err != nil {
-		return nil, errors.Join(err, e.Close(ctx))
-	}
-	return e, nil
-}
-
 // abandon takes down what was started before err.
 func (w *Worker) abandon(ctx context.Context, err error) error {
 	if w.python != nil {
@@ -222,8 +209,12 @@ func (w *Worker) abandon(ctx context.Context, err error) error {
 	return err
 }
 
-// Engine is the worker's engine.
+// Engine is the embedded engine, nil for a worker of a deployment.
 func (w *Worker) Engine() *engine.Engine { return w.engine }
+
+// Deployment is where a deployment's steps come from, nil with an embedded
+// engine.
+func (w *Worker) Deployment() *postgres.Source { return w.deployment }
 
 // Dispatcher is the worker's dispatcher.
 func (w *Worker) Dispatcher() *dispatch.Dispatcher { return w.dispatcher }
@@ -252,10 +243,11 @@ func (w *Worker) DebugState() any {
 	}{w.python.runtime.DebugState(), w.dispatcher.Stats()}
 }
 
-// Drain stops claiming, lets running steps finish, makes their results
-// durable, runs Python's exit hooks and closes the file. When ctx ends first,
-// it returns an error that names what still runs; the process may exit then at
-// any time, and the next start runs those steps again.
+// Drain stops claiming, hands back what no handler was entered for, lets
+// running steps finish, makes their results durable, runs Python's exit hooks
+// and closes the source. When ctx ends first, it returns an error that names
+// what still runs; the process may exit then at any time. Those steps are run
+// again: by the next start, or at once by another worker of the deployment.
 func (w *Worker) Drain(ctx context.Context) error {
 	drained := w.dispatcher.Drain(ctx)
 	if drained == nil {
@@ -267,7 +259,7 @@ func (w *Worker) Drain(ctx context.Context) error {
 	// that hangs must not keep the process.
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
-	closed := w.engine.Close(closing)
+	closed := w.source().Close(closing)
 	if drained != nil {
 		return cmp.Or(drained, closed)
 	}

@@ -1,5 +1,5 @@
 // Package commands is the part of the command line that asks a running
-// taskerpy: the verbs of task, template and dlq (engine-semantics §10).
+// taskerpy: the verbs of task, template, dlq, system and worker (engine-semantics §10).
 package commands
 
 import (
@@ -23,14 +23,18 @@ type Options struct {
 	Getenv func(string) string
 }
 
-// New makes the commands task, template and dlq. What they print goes to the
+// New makes the commands task, template, dlq and system. What they print goes to the
 // command's output, and all errors know the exit code: they have
 // ExitCode() int, as client.Error does.
 func New(o Options) []*cobra.Command {
+	o.fill()
+	return []*cobra.Command{o.task(), o.template(), o.dlq(), o.system()}
+}
+
+func (o *Options) fill() {
 	if o.Getenv == nil {
 		o.Getenv = os.Getenv
 	}
-	return []*cobra.Command{o.task(), o.template(), o.dlq()}
 }
 
 // UsageError is an error in the command line.

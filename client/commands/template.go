@@ -1,13 +1,16 @@
 package commands
 
 import (
+	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v4"
 
 	"github.com/tasker-systems/taskerpy/client"
 	"github.com/tasker-systems/taskerpy/template"
@@ -15,7 +18,7 @@ import (
 
 func (o Options) template() *cobra.Command {
 	return group("template", "Show the task templates of a running taskerpy, or of files",
-		o.templateList(), o.templateShow(), o.templateGraph())
+		o.templateList(), o.templateShow(), o.templateGraph(), o.templateVisualize(), o.templateValidate())
 }
 
 func (o Options) templateList() *cobra.Command {
@@ -134,8 +137,22 @@ func isFile(argument string) bool {
 	return err == nil && !info.IsDir()
 }
 
+// standardInput is what findings call the file that a template was piped from.
+const standardInput = "standard input"
+
 // maxTemplate bounds what is read from standard input, in bytes.
 const maxTemplate = 4 << 20
+
+func readStandardInput(in io.Reader) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(in, maxTemplate+1))
+	if err != nil {
+		return nil, usagef("read standard input: %v", err)
+	}
+	if len(data) > maxTemplate {
+		return nil, usagef("standard input holds more than %d MiB, which no template does", maxTemplate>>20)
+	}
+	return data, nil
+}
 
 // readTemplate reads a template to draw it. Findings that are no obstacle to
 // that are told on the way, warnings not at all.
@@ -143,14 +160,11 @@ func readTemplate(cmd *cobra.Command, name string) (*template.Template, error) {
 	var t *template.Template
 	var findings []template.Finding
 	if name == "-" {
-		data, err := io.ReadAll(io.LimitReader(cmd.InOrStdin(), maxTemplate+1))
+		data, err := readStandardInput(cmd.InOrStdin())
 		if err != nil {
-			return nil, usagef("read standard input: %v", err)
+			return nil, err
 		}
-		if len(data) > maxTemplate {
-			return nil, usagef("standard input holds more than %d MiB, which no template does", maxTemplate>>20)
-		}
-		t, findings = template.Parse("standard input", data)
+		t, findings = template.Parse(standardInput, data)
 	} else {
 		t, findings = template.ParseFile(name)
 	}
@@ -172,4 +186,84 @@ func readTemplate(cmd *cobra.Command, name string) (*template.Template, error) {
 		}
 	}
 	return nil, &UsageError{wrong[len(wrong)-1].String()}
+}
+
+func (o Options) templateVisualize() *cobra.Command {
+	var annotations, file string
+	var graphOnly bool
+	cmd := &cobra.Command{
+		Use:   "visualize FILE|-",
+		Short: "Describe a template: its graph and its steps, as Markdown",
+		Long: `Describes a template of a file, or of standard input if that is -, as Markdown: a
+Mermaid graph and a table of the steps.
+
+An annotations file is YAML or JSON that maps names of steps to a remark to show on them.`,
+		Example: "  taskerpy template visualize order_intake.yaml -o order_intake.md",
+		Args:    arguments("FILE"),
+	}
+	cmd.Flags().StringVarP(&annotations, "annotations", "a", "", "show the remarks of `FILE` on the steps")
+	cmd.Flags().StringVarP(&file, "output", "o", "", "write to `FILE` instead of standard output")
+	cmd.Flags().BoolVar(&graphOnly, "graph-only", false, "only the graph, as Mermaid")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		t, err := readTemplate(cmd, args[0])
+		if err != nil {
+			return err
+		}
+		var view template.View
+		if annotations != "" {
+			if view.Annotations, err = readAnnotations(cmd, t, annotations); err != nil {
+				return err
+			}
+		}
+		draw := t.MarkdownView
+		if graphOnly {
+			draw = t.MermaidView
+		}
+		var b bytes.Buffer
+		if err := draw(&b, view); err != nil {
+			return err
+		}
+		return deliver(cmd, "template visualize", file, b.Bytes())
+	}
+	return cmd
+}
+
+// deliver writes what was drawn to a file, or to standard output if file is "".
+func deliver(cmd *cobra.Command, what, file string, data []byte) error {
+	if file != "" {
+		if err := os.WriteFile(file, data, 0o644); err != nil {
+			return usagef("%s: %v", what, err)
+		}
+		return nil
+	}
+	if _, err := cmd.OutOrStdout().Write(data); err != nil {
+		return fmt.Errorf("write the answer: %w", err)
+	}
+	return nil
+}
+
+// readAnnotations reads the remarks on steps. Those on steps that do not exist
+// are warned about.
+func readAnnotations(cmd *cobra.Command, t *template.Template, name string) (map[string]string, error) {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return nil, usagef("template visualize: --annotations: %v", err)
+	}
+	var remarks map[string]string
+	if err := yaml.Unmarshal(data, &remarks); err != nil {
+		return nil, usagef("template visualize: --annotations: %s does not map names of steps to texts: %v", name, err)
+	}
+	for _, step := range slices.Sorted(maps.Keys(remarks)) {
+		if t.Step(step) != nil {
+			continue
+		}
+		hint := ""
+		if near, ok := template.Nearest(step, t.StepNames()); ok {
+			hint = fmt.Sprintf("; did you mean %q?", near)
+		}
+		if _, err := fmt.Fprintf(cmd.ErrOrStderr(), "%s: warning: template %s has no step %q%s\n", name, t.Name, step, hint); err != nil {
+			break // nobody reads it
+		}
+	}
+	return remarks, nil
 }

@@ -2,9 +2,7 @@ package commands
 
 import (
 	"bytes"
-	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -99,16 +97,7 @@ func (o Options) drawCommand(use, short, format string) *cobra.Command {
 			if err := draw(a, &b); err != nil {
 				return err
 			}
-			if d.file != "" {
-				if err := os.WriteFile(d.file, b.Bytes(), 0o644); err != nil {
-					return usagef("task %s: %v", cmd.Name(), err)
-				}
-				return nil
-			}
-			if _, err := cmd.OutOrStdout().Write(b.Bytes()); err != nil {
-				return fmt.Errorf("write the answer: %w", err)
-			}
-			return nil
+			return deliver(cmd, "task "+cmd.Name(), d.file, b.Bytes())
 		})
 	}
 	return cmd

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql/driver"
 	"fmt"
 
 	"github.com/gofrs/uuid/v5"
@@ -76,18 +77,47 @@ func (s *Store) SetConsumer(name string, lastID int64, now Instant) error {
 	return nil
 }
 
-// DeleteConsumedEvents deletes events from before an instant that every
-// consumer has passed.
-func (s *Store) DeleteConsumedEvents(before Instant) error {
-	st, err := s.w.prepare(`DELETE FROM domain_events WHERE published_at < ?
-		AND id <= coalesce((SELECT min(last_id) FROM event_consumers), (SELECT max(id) FROM domain_events))`)
+// EventCut says which domain events are old.
+type EventCut struct {
+	// Handled are deleted when they are from before it and every consumer has
+	// passed them; Any whether or not.
+	Handled, Any Instant
+	// Seen is since when a consumer must have been there to count.
+	Seen  Instant
+	Limit int // how many events are looked at, oldest first
+}
+
+// DeleteOldEvents deletes old events within a transaction, and tells how many
+// and which consumers that count had not passed them.
+func (s *Store) DeleteOldEvents(ctx context.Context, c EventCut) (deleted int64, behind []string, err error) {
+	const old = `SELECT id FROM (SELECT id, published_at FROM domain_events ORDER BY id LIMIT ?) WHERE published_at < ?
+		OR published_at < ? AND id <= coalesce((SELECT min(last_id) FROM event_consumers WHERE updated_at >= ?), 9223372036854775807)`
+	args := []driver.Value{int64(c.Limit), int64(c.Any), int64(c.Handled), int64(c.Seen)}
+	late, err := s.w.prepare(`SELECT name FROM event_consumers WHERE updated_at >= ? AND last_id < (SELECT max(id) FROM (` + old + `)) ORDER BY name`)
 	if err == nil {
-		_, err = st.exec(int64(before))
+		err = late.query(ctx, func(r row) error { behind = append(behind, r.text(0)); return nil }, append([]driver.Value{int64(c.Seen)}, args...)...)
 	}
 	if err != nil {
-		return fmt.Errorf("delete old domain events: %w", err)
+		return 0, nil, fmt.Errorf("look for old domain events: %w", err)
 	}
-	return nil
+	st, err := s.w.prepare(`DELETE FROM domain_events WHERE id IN (` + old + `)`)
+	if err == nil {
+		deleted, err = st.exec(args...)
+	}
+	if err != nil {
+		return 0, nil, fmt.Errorf("delete old domain events: %w", err)
+	}
+	return deleted, behind, nil
+}
+
+// OldestDomainEvent returns when the oldest domain event was published, zero
+// without any.
+func (r *Reader) OldestDomainEvent(ctx context.Context) (at Instant, err error) {
+	err = r.query(ctx, `SELECT published_at FROM domain_events ORDER BY id LIMIT 1`, func(c row) error { at = c.instant(0); return nil })
+	if err != nil {
+		return 0, fmt.Errorf("read oldest domain event: %w", err)
+	}
+	return at, nil
 }
 
 // Publications returns what is still to be published, oldest first.

@@ -142,6 +142,27 @@ func (r *Reader) OpenTasks(ctx context.Context, resting string, busy []string) (
 	return all, nil
 }
 
+// FailedTasks returns, oldest first, the tasks in state error that have a step
+// in one of the given states.
+func (r *Reader) FailedTasks(ctx context.Context, steps []string) ([]FullTask, error) {
+	var all []FullTask
+	var args []driver.Value
+	for _, s := range steps {
+		args = append(args, s)
+	}
+	err := r.query(ctx, `SELECT `+taskColumns+` WHERE t.state = 'error' AND EXISTS (
+		SELECT 1 FROM workflow_steps s WHERE s.id BETWEEN t.id << 24 AND (t.id << 24) + 16777215
+		AND s.state IN (`+placeholders(len(steps))+`)) ORDER BY t.id`,
+		func(c row) error {
+			all = append(all, scanTask(c))
+			return nil
+		}, args...)
+	if err != nil {
+		return nil, fmt.Errorf("read failed tasks: %w", err)
+	}
+	return all, nil
+}
+
 // Filter selects tasks; empty fields select all.
 type Filter struct {
 	Namespace, State, Initiator, SourceSystem string
@@ -157,7 +178,9 @@ func (r *Reader) Tasks(ctx context.Context, f Filter) (page []FullTask, total in
 	var where []string
 	var args []driver.Value
 	for _, c := range []struct{ condition, value string }{
-		{"ns.name = ?", f.Namespace}, {"t.state = ?", f.State}, {"t.state <> ?", f.Except},
+		// Not by a join: the tasks are to be read from the newest on.
+		{"t.named_task_id IN (SELECT id FROM named_tasks WHERE namespace_id = (SELECT id FROM task_namespaces WHERE name = ?))", f.Namespace},
+		{"t.state = ?", f.State}, {"t.state <> ?", f.Except},
 		{"t.initiator = ?", f.Initiator}, {"t.source_system = ?", f.SourceSystem},
 	} {
 		if c.value != "" {
@@ -169,8 +192,7 @@ func (r *Reader) Tasks(ctx context.Context, f Filter) (page []FullTask, total in
 	if len(where) > 0 {
 		condition = " WHERE " + strings.Join(where, " AND ")
 	}
-	err = r.query(ctx, `SELECT count(*) FROM tasks t JOIN named_tasks nt ON nt.id = t.named_task_id
-		JOIN task_namespaces ns ON ns.id = nt.namespace_id`+condition,
+	err = r.query(ctx, `SELECT count(*) FROM tasks t`+condition,
 		func(c row) error { total = int(c.int(0)); return nil }, args...)
 	if err == nil {
 		err = r.query(ctx, `SELECT `+taskColumns+condition+` ORDER BY t.id DESC LIMIT ? OFFSET ?`,

@@ -92,7 +92,7 @@ func (s *Store) open() error {
 		return err
 	}
 	if s.path != memory {
-		if err := s.w.script("PRAGMA journal_mode = WAL"); err != nil {
+		if err := writeAhead(s.w); err != nil {
 			return err
 		}
 	}
@@ -113,6 +113,24 @@ func (s *Store) open() error {
 		for range maxReaders {
 			s.readers <- nil
 		}
+	}
+	return nil
+}
+
+// writeAhead turns write-ahead logging on, without which readers would wait
+// for the writer and the other way round. SQLite does not fail where the file
+// system cannot have it; it stays in the mode it was in.
+func writeAhead(c *conn) error {
+	st, err := c.prepare("PRAGMA journal_mode = WAL")
+	if err != nil {
+		return err
+	}
+	var mode string
+	if err := st.query(context.Background(), func(r row) error { mode = r.text(0); return nil }); err != nil {
+		return fmt.Errorf("turn write-ahead logging on: %w", err)
+	}
+	if mode != "wal" {
+		return fmt.Errorf("its file system cannot have write-ahead logging, the journal mode stays %q; choose a path on a local disk", mode)
 	}
 	return nil
 }

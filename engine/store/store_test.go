@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"net/url"
 	"sync"
 	"testing"
 	"time"
@@ -486,4 +487,14 @@ func TestACleanCloseLeavesOneFileAndTheLock(t *testing.T) {
 	require.NoError(t, s.Close())
 	require.NoFileExists(t, path+"-wal")
 	require.NoFileExists(t, path+"-shm")
+}
+
+// A database in memory cannot have write-ahead logging, like a file on many
+// network file systems.
+func TestAFileSystemWithoutWriteAheadLoggingIsRefused(t *testing.T) {
+	c, err := connect(memory, url.Values{})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, c.close()) }()
+	require.EqualError(t, writeAhead(c),
+		`its file system cannot have write-ahead logging, the journal mode stays "memory"; choose a path on a local disk`)
 }

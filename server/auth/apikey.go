@@ -32,6 +32,17 @@ func NewAPIKey(secret, description string, g Grants) APIKey {
 	return APIKey{Description: description, Sum: sha256.Sum256([]byte(secret)), Grants: g}
 }
 
+// ParseAPIKey makes an API key of a secret and the words for its permissions,
+// as in "tasks:read" and "dlq:*". The error is of a permission that does not
+// exist.
+func ParseAPIKey(secret, description string, permissions []string) (APIKey, error) {
+	g, unknown := ParseGrants(permissions)
+	if len(unknown) > 0 {
+		return APIKey{}, unknownError(unknown)
+	}
+	return NewAPIKey(secret, description, g), nil
+}
+
 // find returns the key with this secret. The time that it takes tells nothing
 // about the keys.
 func find(keys []APIKey, secret string) (APIKey, bool) {

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"cmp"
+	"crypto/rand"
 	"fmt"
 	"net/http"
 	"strings"
@@ -79,28 +80,52 @@ type Options struct {
 
 // Authenticator knows requests by their credentials. It may be used by several
 // goroutines at once.
-type Authenticator struct{ o Options }
+type Authenticator struct {
+	o   Options
+	own APIKey
+	// ownSecret is behind a function, so that nothing that prints an
+	// Authenticator prints it.
+	ownSecret func() string
+}
 
 // New makes an Authenticator.
 func New(o Options) *Authenticator {
 	o.APIKeyHeader = cmp.Or(o.APIKeyHeader, DefaultAPIKeyHeader)
-	return &Authenticator{o}
+	secret := rand.Text()
+	return &Authenticator{o: o, own: NewAPIKey(secret, "handlers of this process", ownGrants()), ownSecret: func() string { return secret }}
 }
+
+// ownGrants are what clients in handlers of the serving process may do: what
+// tasker_core's TaskerClient has methods for.
+func ownGrants() Grants {
+	g, _ := ParseGrants([]string{"tasks:*", "steps:*"}) // none of them is unknown
+	return g
+}
+
+// OwnKey is a header with a key that was made for this Authenticator: for
+// clients in handlers of the process that serves, which need no credentials of
+// anybody's. It is a secret of the process and good for tasks and steps only;
+// it is in no configuration and ends with the process.
+func (a *Authenticator) OwnKey() (header, secret string) { return a.o.APIKeyHeader, a.ownSecret() }
 
 // Options are those it was made with, defaults filled in.
 func (a *Authenticator) Options() Options { return a.o }
 
 // Identify finds out who sends a request: by a bearer token, or else by an API
-// key. The error is a *Failure.
+// key. The error is a *Failure, or wraps ErrKeysUnavailable.
 func (a *Authenticator) Identify(r *http.Request) (Identity, error) {
 	authorization := r.Header.Get("Authorization")
 	if a.o.Tokens != nil && authorization != "" {
 		scheme, token, _ := strings.Cut(authorization, " ")
 		if strings.EqualFold(scheme, "Bearer") {
-			return a.o.Tokens.identity(strings.TrimSpace(token))
+			return a.o.Tokens.identity(r.Context(), strings.TrimSpace(token))
 		}
 	}
-	if secret := r.Header.Get(a.o.APIKeyHeader); secret != "" && len(a.o.APIKeys) > 0 {
+	secret := r.Header.Get(a.o.APIKeyHeader)
+	if key, ok := find([]APIKey{a.own}, secret); ok {
+		return Identity{Name: key.Description, Grants: key.Grants}, nil
+	}
+	if secret != "" && len(a.o.APIKeys) > 0 {
 		key, ok := find(a.o.APIKeys, secret)
 		if !ok {
 			return Identity{}, failed(Invalid, "Invalid API key", nil)
@@ -125,8 +150,8 @@ func (a *Authenticator) ways() string {
 	return "send " + strings.Join(ways, " or ")
 }
 
-// Require checks that the sender of a request has a permission. The error is a
-// *Failure.
+// Require checks that the sender of a request has a permission. The error is
+// that of Identify, or a *Failure.
 func (a *Authenticator) Require(r *http.Request, p Permission) (Identity, error) {
 	who, err := a.Identify(r)
 	if err != nil {

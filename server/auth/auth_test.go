@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -119,7 +120,7 @@ func TestIssuerAndAudienceMayBeChosen(t *testing.T) {
 	key := newKey(t, 2048)
 	token, err := Sign(key, "idp", "shop", "ada", []string{"tasks:list"}, time.Hour, time.Now())
 	require.NoError(t, err)
-	c, err := (&Tokens{Key: &key.PublicKey, Issuer: "idp", Audience: "shop"}).Check(token)
+	c, err := (&Tokens{Key: &key.PublicKey, Issuer: "idp", Audience: "shop"}).Check(t.Context(), token)
 	require.NoError(t, err)
 	require.Equal(t, []string{"tasks:list"}, c.Permissions)
 	require.Equal(t, "ada", c.Subject)
@@ -278,4 +279,42 @@ func TestABadPublicKeyIsNamed(t *testing.T) {
 		require.ErrorContains(t, err, want)
 		require.ErrorContains(t, err, path)
 	}
+}
+
+func TestTheKeyOfTheProcessItselfIsGoodForTasksAndSteps(t *testing.T) {
+	key := newKey(t, 2048)
+	a := New(Options{Tokens: &Tokens{Key: &key.PublicKey}, APIKeyHeader: "X-Shop-Key"})
+	header, secret := a.OwnKey()
+	require.Equal(t, "X-Shop-Key", header)
+	for _, p := range Permissions() {
+		_, err := a.Require(asking(header, secret), p)
+		if p.Resource() == "tasks" || p.Resource() == "steps" {
+			require.NoError(t, err, p)
+		} else {
+			requireFailure(t, err, Forbidden, string(p))
+		}
+	}
+	_, other := New(Options{}).OwnKey()
+	require.NotEqual(t, other, secret)
+	_, err := a.Identify(asking(header, other))
+	requireFailure(t, err, Missing, "send a bearer token in the header Authorization")
+}
+
+func TestTheKeyOfTheProcessItselfIsNeverShown(t *testing.T) {
+	a := New(Options{APIKeys: []APIKey{NewAPIKey("k", "", Everything())}})
+	_, secret := a.OwnKey()
+	require.Len(t, a.Options().APIKeys, 1)
+	for _, format := range []string{"%v", "%+v", "%#v", "%s"} {
+		require.NotContains(t, fmt.Sprintf(format, a), secret)
+	}
+}
+
+func TestAPIKeysOfADeploymentsFileHaveItsPermissions(t *testing.T) {
+	key, err := ParseAPIKey("sesame", "dashboard", []string{"worker:config_read", "templates:*"})
+	require.NoError(t, err)
+	require.True(t, key.Grants.Allow(WorkerConfigRead))
+	require.True(t, key.Grants.Allow(TemplatesValidate))
+	require.False(t, key.Grants.Allow(WorkerTemplatesRead))
+	_, err = ParseAPIKey("sesame", "dashboard", []string{"worker:fly"})
+	require.ErrorContains(t, err, `unknown permission "worker:fly"`)
 }

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"crypto/rsa"
 	"errors"
 	"fmt"
@@ -19,6 +20,9 @@ const (
 // minKeyBits is the least size of an RSA key that is accepted.
 const minKeyBits = 2048
 
+// maxKeyBits is the greatest: checking signatures of larger ones takes long.
+const maxKeyBits = 16384
+
 // Claims are what a token says.
 type Claims struct {
 	jwt.RegisteredClaims
@@ -28,7 +32,9 @@ type Claims struct {
 
 // Tokens checks JSON Web Tokens signed with RS256.
 type Tokens struct {
-	Key              *rsa.PublicKey
+	Key *rsa.PublicKey
+	// KeySet has the keys when Key is nil.
+	KeySet           *KeySet
 	Issuer, Audience string // "" means the defaults
 	// Strict refuses tokens with a permission that does not exist; otherwise
 	// it is ignored.
@@ -41,19 +47,24 @@ func ReadPublicKey(path string) (*rsa.PublicKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read public key: %w", err)
 	}
+	return ParsePublicKey(path, data)
+}
+
+// ParsePublicKey reads the PEM text of an RSA public key; name is for errors.
+func ParsePublicKey(name string, data []byte) (*rsa.PublicKey, error) {
 	key, err := jwt.ParseRSAPublicKeyFromPEM(data)
 	if err != nil {
-		return nil, fmt.Errorf("read public key: %s is not the PEM file of an RSA public key: %w", path, err)
+		return nil, fmt.Errorf("read public key: %s is not the PEM file of an RSA public key: %w", name, err)
 	}
 	if key.N.BitLen() < minKeyBits {
-		return nil, fmt.Errorf("read public key: the key in %s has %d bits; at least %d are needed", path, key.N.BitLen(), minKeyBits)
+		return nil, fmt.Errorf("read public key: the key in %s has %d bits; at least %d are needed", name, key.N.BitLen(), minKeyBits)
 	}
 	return key, nil
 }
 
 // Check reads a token and checks signature, issuer, audience and expiry. The
-// error is a *Failure.
-func (t *Tokens) Check(token string) (Claims, error) {
+// error is a *Failure, or wraps ErrKeysUnavailable.
+func (t *Tokens) Check(ctx context.Context, token string) (Claims, error) {
 	issuer, audience := t.Issuer, t.Audience
 	if issuer == "" {
 		issuer = DefaultIssuer
@@ -64,10 +75,18 @@ func (t *Tokens) Check(token string) (Claims, error) {
 	var c Claims
 	_, err := jwt.NewParser(
 		jwt.WithValidMethods([]string{jwt.SigningMethodRS256.Alg()}), jwt.WithIssuer(issuer), jwt.WithAudience(audience), jwt.WithExpirationRequired(),
-	).ParseWithClaims(token, &c, func(*jwt.Token) (any, error) { return t.Key, nil })
+	).ParseWithClaims(token, &c, func(parsed *jwt.Token) (any, error) {
+		if t.Key != nil {
+			return t.Key, nil
+		}
+		kid, _ := parsed.Header["kid"].(string)
+		return t.KeySet.key(ctx, kid)
+	})
 	switch {
 	case err == nil:
 		return c, nil
+	case errors.Is(err, ErrKeysUnavailable):
+		return Claims{}, err
 	case errors.Is(err, jwt.ErrTokenMalformed):
 		return Claims{}, failed(Malformed, "Malformed token", err)
 	case errors.Is(err, jwt.ErrTokenExpired):
@@ -77,8 +96,8 @@ func (t *Tokens) Check(token string) (Claims, error) {
 }
 
 // identity is who a token stands for.
-func (t *Tokens) identity(token string) (Identity, error) {
-	c, err := t.Check(token)
+func (t *Tokens) identity(ctx context.Context, token string) (Identity, error) {
+	c, err := t.Check(ctx, token)
 	if err != nil {
 		return Identity{}, err
 	}

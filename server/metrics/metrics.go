@@ -15,6 +15,7 @@
 //	tasker_engine_commit_changes                                      histogram, state changes per commit
 //	tasker_steps_active_executions                                    gauge, steps inside handlers
 //	tasker_steps_queued                                               gauge, claimed steps that wait for a lane
+//	tasker_steps_window                                               gauge, steps that may be claimed and unfinished
 //	tasker_steps_longest_execution_milliseconds                       gauge, of the steps inside handlers
 //	tasker_lanes{state}                                               gauge
 //	tasker_lanes_stuck                                                gauge, lanes given up in a handler that does not come back
@@ -23,16 +24,22 @@
 //	tasker_engine_steps{state}                                        gauge, state is ready, running, delayed or parked
 //	tasker_orchestration_running                                      gauge, 1 while work can be made durable
 //	tasker_orchestration_info{version}                                gauge, always 1
+//	tasker_orchestration_db_pool_size                                 gauge, always 1
+//	tasker_db_pool_connections{pool,state}                            gauge, always 1
+//	tasker_circuit_breaker_state{component}                           gauge, 2 while nothing can be made durable, else 0
+//	tasker_channel_health{channel}                                    gauge, 0 while the dispatcher has room for steps, else 1
 //	tasker_worker_info{version,worker_id,worker_type}                 gauge, always 1
 //	tasker_worker_draining                                            gauge, 1 from the beginning of the drain
 //	tasker_worker_uptime_seconds                                      counter
 //
-// and those of client_golang's Go and process collectors. The outcomes (and
-// results) are success, retryable_failure, permanent_failure and checkpoint;
+// and those of client_golang's Go and process collectors; for a worker of a
+// deployment, what deployment.go and numbers.go have instead of the engine's. Every metric
+// is explained in docs/deployment.md. The outcomes (and results) are success, retryable_failure, permanent_failure and checkpoint;
 // error_type is retryable_error or permanent_error.
 package metrics
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -86,8 +93,11 @@ type Metrics struct {
 	duration   *prometheus.HistogramVec
 	queueWait  *prometheus.HistogramVec
 
-	commitDuration prometheus.Histogram
+	commitDuration prometheus.Histogram // nil without the embedded engine
 	commitChanges  prometheus.Histogram
+	deployment     *deployment // nil with the embedded engine
+
+	done [results]atomic.Uint64
 
 	// series is replaced, never changed, so that StepDone reads it without a
 	// lock; growing is held while a larger one is made.
@@ -100,11 +110,22 @@ type Metrics struct {
 
 var _ dispatch.Metrics = (*Metrics)(nil)
 
-// New makes Metrics that know nothing yet.
+// New makes Metrics for the embedded engine, which know nothing yet.
 func New(info Info) *Metrics {
-	if info.WorkerType == "" {
-		info.WorkerType = "taskerpy"
-	}
+	info.WorkerType = cmp.Or(info.WorkerType, "taskerpy")
+	m := newMetrics(info)
+	m.commitDuration = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "tasker_engine_commit_duration_milliseconds", Help: "Time of a durable commit, sync included.", Buckets: durationBuckets,
+	})
+	m.commitChanges = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "tasker_engine_commit_changes", Help: "State changes in one durable commit.", Buckets: changeBuckets,
+	})
+	m.registry.MustRegister(m.commitDuration, m.commitChanges)
+	return m
+}
+
+// newMetrics makes what all taskerpys have.
+func newMetrics(info Info) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
 		started:  time.Now(),
@@ -123,18 +144,12 @@ func New(info Info) *Metrics {
 		queueWait: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "tasker_step_queue_wait_milliseconds", Help: "Time of a claimed step until its handler was entered.", Buckets: durationBuckets,
 		}, []string{"namespace"}),
-		commitDuration: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "tasker_engine_commit_duration_milliseconds", Help: "Time of a durable commit, sync included.", Buckets: durationBuckets,
-		}),
-		commitChanges: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "tasker_engine_commit_changes", Help: "State changes in one durable commit.", Buckets: changeBuckets,
-		}),
 	}
 	m.series.Store(&map[stepKey]*stepSeries{})
 	m.other = sync.OnceValue(func() *stepSeries { return m.newSeries(stepKey{otherName, otherName, otherName}) })
 	m.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.executions, m.successes, m.failures, m.duration, m.queueWait, m.commitDuration, m.commitChanges,
+		m.executions, m.successes, m.failures, m.duration, m.queueWait,
 		newSnapshot(m, info),
 	)
 	return m
@@ -164,13 +179,20 @@ func (m *Metrics) Committed(took time.Duration, changes int) {
 // on lanes: no lock, no allocation, except for a step's first execution.
 func (m *Metrics) StepDone(step *dispatch.Step, outcome dispatch.Outcome, queued, inHandler time.Duration) {
 	s := m.seriesOf(stepKey{step.Namespace, step.Task, step.Name})
-	r := &s.results[resultOf(outcome)]
+	result := resultOf(outcome)
+	m.done[result].Add(1)
+	r := &s.results[result]
 	r.executions.Inc()
 	if r.total != nil {
 		r.total.Inc()
 	}
 	r.duration.Observe(milliseconds(inHandler))
 	s.queueWait.Observe(milliseconds(queued))
+}
+
+// Steps counts the executions of steps that succeeded and that failed.
+func (m *Metrics) Steps() (succeeded, failed uint64) {
+	return m.done[success].Load(), m.done[retryableFailure].Load() + m.done[permanentFailure].Load()
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -175,6 +175,11 @@ func TestGaugesShowWhereThingsStandAtTheScrape(t *testing.T) {
 		"tasker_orchestration_running":                "1",
 		`tasker_orchestration_info{version="1.2.3"}`:  "1",
 		"tasker_worker_draining":                      "0",
+
+		"tasker_orchestration_db_pool_size":                               "1",
+		`tasker_db_pool_connections{pool="orchestration",state="active"}`: "1",
+		`tasker_circuit_breaker_state{component="database"}`:              "0",
+		`tasker_channel_health{channel="dispatch"}`:                       "0",
 	} {
 		require.Equal(t, want, lines[name], name)
 	}
@@ -182,6 +187,7 @@ func TestGaugesShowWhereThingsStandAtTheScrape(t *testing.T) {
 	e.health, draining = errors.New("disk full"), true
 	lines = scrape(t, m)
 	require.Equal(t, "0", lines["tasker_orchestration_running"])
+	require.Equal(t, "2", lines[`tasker_circuit_breaker_state{component="database"}`])
 	require.Equal(t, "1", lines["tasker_worker_draining"])
 }
 

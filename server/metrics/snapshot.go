@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tasker-systems/taskerpy/dispatch"
+	"github.com/tasker-systems/taskerpy/domainevent"
 	"github.com/tasker-systems/taskerpy/engine"
 	"github.com/tasker-systems/taskerpy/gil/state"
 )
@@ -22,6 +23,10 @@ type Sources struct {
 	// Lanes counts the lanes in each state.
 	Lanes    func() map[state.State]int
 	Draining func() bool
+	// Deployment and Events are for a worker of a deployment. Deployment's
+	// QueueDepths may wait for I/O, until its context ends.
+	Deployment Deployment
+	Events     func() domainevent.Stats
 }
 
 // Follow makes scrapes ask s from now on. It is not part of New because an
@@ -36,9 +41,12 @@ type snapshot struct {
 	m *Metrics
 
 	orchestrationInfo, workerInfo, uptime *prometheus.Desc
-	active, queued, longest, lanes        *prometheus.Desc
+	active, queued, window, longest       *prometheus.Desc
+	lanes                                 *prometheus.Desc
 	stuck, timeouts                       *prometheus.Desc
 	openTasks, steps, running, draining   *prometheus.Desc
+
+	poolSize, pool, breaker, channel *prometheus.Desc
 }
 
 func newSnapshot(m *Metrics, info Info) *snapshot {
@@ -54,6 +62,7 @@ func newSnapshot(m *Metrics, info Info) *snapshot {
 		uptime:    desc("tasker_worker_uptime_seconds", "Time since the start."),
 		active:    desc("tasker_steps_active_executions", "Steps inside handlers."),
 		queued:    desc("tasker_steps_queued", "Claimed steps that wait for a lane."),
+		window:    desc("tasker_steps_window", "How many steps may be claimed and unfinished."),
 		longest:   desc("tasker_steps_longest_execution_milliseconds", "How long the longest running step has been inside its handler."),
 		lanes:     desc("tasker_lanes", "Lanes by state.", "state"),
 		stuck:     desc("tasker_lanes_stuck", "Lanes given up, in a handler that does not come back."),
@@ -62,13 +71,19 @@ func newSnapshot(m *Metrics, info Info) *snapshot {
 		steps:     desc("tasker_engine_steps", "Steps in memory by what they wait for.", "state"),
 		running:   desc("tasker_orchestration_running", "1 while work can be made durable."),
 		draining:  desc("tasker_worker_draining", "1 from the beginning of the drain."),
+		// What dashboards of a Tasker deployment ask for (engine-semantics §9.7).
+		poolSize: desc("tasker_orchestration_db_pool_size", "Connections that write: one, to the file."),
+		pool:     desc("tasker_db_pool_connections", "Connections of the pool.", "pool", "state"),
+		breaker:  desc("tasker_circuit_breaker_state", "0 closed, 2 open: what the file cannot take is refused.", "component"),
+		channel:  desc("tasker_channel_health", "0 healthy, 1 degraded: the dispatcher has no room for further steps.", "channel"),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (s *snapshot) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		s.orchestrationInfo, s.workerInfo, s.uptime, s.active, s.queued, s.longest, s.lanes, s.stuck, s.timeouts, s.openTasks, s.steps, s.running, s.draining,
+		s.orchestrationInfo, s.workerInfo, s.uptime, s.active, s.queued, s.window, s.longest, s.lanes, s.stuck, s.timeouts, s.openTasks, s.steps, s.running, s.draining,
+		s.poolSize, s.breaker, s.channel, // pool is described by the numbers of a deployment's worker, too
 	} {
 		out <- d
 	}
@@ -90,6 +105,7 @@ func (s *snapshot) Collect(out chan<- prometheus.Metric) {
 		gauge(s.active, float64(now.Running))
 		gauge(s.queued, float64(now.Queued))
 		gauge(s.longest, milliseconds(now.Longest))
+		gauge(s.window, float64(now.Window))
 		gauge(s.stuck, float64(now.Stuck))
 		out <- prometheus.MustNewConstMetric(s.timeouts, prometheus.CounterValue, float64(now.Timeouts))
 	}
@@ -112,7 +128,15 @@ func (s *snapshot) Collect(out chan<- prometheus.Metric) {
 		gauge(s.steps, float64(now.RunningSteps), "running")
 		gauge(s.steps, float64(now.DelayedSteps), "delayed")
 		gauge(s.steps, float64(now.ParkedSteps), "parked")
-		gauge(s.running, truth(from.Engine.Health() == nil))
+		writable := truth(from.Engine.Health() == nil)
+		gauge(s.running, writable)
+		gauge(s.poolSize, 1)
+		gauge(s.pool, 1, "orchestration", "active")
+		gauge(s.breaker, 2*(1-writable), "database")
+		if from.Dispatch != nil {
+			d := from.Dispatch()
+			gauge(s.channel, truth(d.Window > 0 && d.Queued >= d.Window), "dispatch")
+		}
 	}
 	if from.Draining != nil {
 		gauge(s.draining, truth(from.Draining()))

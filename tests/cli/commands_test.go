@@ -118,12 +118,12 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 	p.all[name] = one
 }
 
-var signals = map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL}
+var signals = map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL, "USR1": syscall.SIGUSR1}
 
-// signal NAME INT|TERM|KILL.
+// signal NAME INT|TERM|KILL|USR1.
 func signalProcess(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
-		ts.Fatalf("usage: signal name INT|TERM|KILL")
+		ts.Fatalf("usage: signal name INT|TERM|KILL|USR1")
 	}
 	ts.Check(processesOf(ts).find(ts, args[0]).cmd.Process.Signal(signals[args[1]]))
 }

@@ -11,12 +11,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -33,7 +35,7 @@ import (
 const (
 	kills      = 20
 	submitters = 8
-	settling   = 3 // how many tasks later a submitter looks at the results of one
+	perLife    = 6 // tasks that each of them creates between two kills
 	// patience bounds waiting for the program to start and to finish what is
 	// left; a healthy one needs a small part of it.
 	patience = 2 * time.Minute
@@ -79,7 +81,7 @@ func (s *scene) start(t *testing.T) *instance {
 	t.Helper()
 	command := exec.Command(s.binary, "run", "handlers.py", "--templates", "crashing.yaml",
 		"--data", filepath.Join(s.folder, "crash.db"), "--listen", s.address, "--log-format", "json", "--concurrency", "4")
-	command.Env = built.Environ("CRASH_TRACE=" + filepath.Join(s.folder, "trace"))
+	command.Env = built.Environ("CRASH_TRACE="+filepath.Join(s.folder, "trace"), "CRASH_EVENTS="+filepath.Join(s.folder, "events"))
 	pipe, err := command.StderrPipe()
 	require.NoError(t, err)
 	require.NoError(t, command.Start())
@@ -108,6 +110,7 @@ func (i *instance) kill() {
 type accepted struct {
 	mu      sync.Mutex
 	tasks   map[string]int    // n of the input, by task uuid
+	order   []string          // task uuids, oldest first
 	results map[string]string // result of a complete step, by step uuid
 	last    int
 }
@@ -146,30 +149,31 @@ func call(ctx context.Context, method, url string, body any, answer any) error {
 	return json.Unmarshal(text, answer)
 }
 
-// submit creates tasks until the program is gone, and notes which it accepted
-// and which step results it showed.
+// submit creates some tasks and looks at their results until the program is
+// gone, and notes which it accepted and which step results it showed.
 func (a *accepted) submit(ctx context.Context, base string) {
-	var mine []string
-	for ctx.Err() == nil {
-		n := a.next()
-		var task struct {
-			UUID string `json:"task_uuid"`
-		}
-		err := call(ctx, http.MethodPost, base+"/v1/tasks", map[string]any{
-			"namespace": "crash", "name": "crashing", "version": "1.0.0", "context": map[string]any{"n": n},
-			"initiator": "test", "source_system": "test", "reason": "crash",
-		}, &task)
-		if err != nil {
-			return // killed meanwhile: not accepted as far as we know
+	for i := 0; ctx.Err() == nil; i++ {
+		if i < perLife {
+			n := a.next()
+			var task struct {
+				UUID string `json:"task_uuid"`
+			}
+			err := call(ctx, http.MethodPost, base+"/v1/tasks", map[string]any{
+				"namespace": "crash", "name": "crashing", "version": "1.0.0", "context": map[string]any{"n": n},
+				"initiator": "test", "source_system": "test", "reason": "crash",
+			}, &task)
+			if err != nil {
+				return // killed meanwhile: not accepted as far as we know
+			}
+			a.mu.Lock()
+			a.tasks[task.UUID] = n
+			a.order = append(a.order, task.UUID)
+			a.mu.Unlock()
 		}
 		a.mu.Lock()
-		a.tasks[task.UUID] = n
+		task := a.order[rand.IntN(len(a.order))]
 		a.mu.Unlock()
-		// A task of a while ago has results by now.
-		if mine = append(mine, task.UUID); len(mine) <= settling {
-			continue
-		}
-		if a.note(ctx, base, mine[len(mine)-1-settling]) != nil {
+		if a.note(ctx, base, task) != nil {
 			return
 		}
 	}
@@ -237,9 +241,35 @@ func TestNothingIsLostWhenTheProgramIsKilled(t *testing.T) {
 	require.NoError(t, i.command.Process.Signal(syscall.SIGTERM))
 	<-i.exited
 	require.Equal(t, 0, i.command.ProcessState.ExitCode(), i.stderr.String())
-	t.Logf("%d tasks accepted, %d results acknowledged before a kill", len(a.tasks), len(a.results))
+	t.Logf("%d tasks accepted, %d results shown before a kill", len(a.tasks), len(a.results))
 	noStepCompletedTwice(t, filepath.Join(s.folder, "crash.db"))
-	everyStepRan(t, filepath.Join(s.folder, "trace"), 4*len(a.tasks))
+	everyStepRan(t, filepath.Join(s.folder, "trace"), a.tasks, a.steps())
+	everyEventWasHandled(t, filepath.Join(s.folder, "events"), slices.Collect(maps.Keys(a.tasks)))
+}
+
+// outcome is what becomes of a task, by its input.
+type outcome struct {
+	steps []string
+	value int
+}
+
+func outcomeOf(n int) outcome {
+	switch n % 3 {
+	case 0: // a decision for two branches
+		return outcome{[]string{"first", "route", "left", "right", "last"}, 5 * n}
+	case 1: // one for batches, each of which hands back its progress
+		return outcome{[]string{"first", "route", "split", "crunch_001", "crunch_002", "crunch_003", "gather", "last"}, 66 * n}
+	default: // one for a step that hands back its progress
+		return outcome{[]string{"first", "route", "count", "last"}, 10 * n}
+	}
+}
+
+// steps is how many steps the accepted tasks have.
+func (a *accepted) steps() (all int) {
+	for _, n := range a.tasks {
+		all += len(outcomeOf(n).steps)
+	}
+	return all
 }
 
 func awaitComplete(ctx context.Context, t *testing.T, base, task string) {
@@ -264,17 +294,20 @@ func (a *accepted) verify(ctx context.Context, t *testing.T, base string) {
 	for task, n := range a.tasks {
 		var steps []step
 		require.NoError(t, call(ctx, http.MethodGet, base+"/v1/tasks/"+task+"/workflow_steps", nil, &steps))
-		require.Len(t, steps, 4)
+		want := outcomeOf(n)
+		var names []string
 		for _, s := range steps {
+			names = append(names, s.Name)
 			require.Equal(t, "complete", s.State)
 			if before, ok := a.results[s.UUID]; ok {
 				require.Equal(t, before, string(s.Results), "the result of step %s of task %s changed", s.Name, task)
 				acknowledged--
 			}
 			if s.Name == "last" {
-				require.Contains(t, string(s.Results), fmt.Sprintf(`"result":{"value":%d}`, 5*n))
+				require.Contains(t, string(s.Results), fmt.Sprintf(`"result":{"value":%d}`, want.value))
 			}
 		}
+		require.ElementsMatch(t, want.steps, names)
 	}
 	require.Zero(t, acknowledged, "acknowledged results are missing")
 }
@@ -296,17 +329,65 @@ func noStepCompletedTwice(t *testing.T, path string) {
 	}
 }
 
-func everyStepRan(t *testing.T, path string, atLeast int) {
+// everyStepRan looks at the trace of the steps: none is missing, and none went
+// back behind a checkpoint that it had been given before.
+func everyStepRan(t *testing.T, path string, tasks map[string]int, steps int) {
+	t.Helper()
+	reached, resumed := map[string]int{}, map[string]bool{}
+	attempt := map[string]string{}
+	for _, fields := range written(t, path, 4) {
+		if _, ok := tasks[fields[0]]; !ok {
+			continue // accepted, but killed before it could say so
+		}
+		step := fields[1]
+		cursor, err := strconv.Atoi(fields[3])
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, cursor, reached[step], "step %s went back behind its checkpoint", step)
+		if cursor > 0 && attempt[step] != fields[2] {
+			resumed[step] = true
+		}
+		reached[step], attempt[step] = cursor, fields[2]
+	}
+	require.Len(t, reached, steps)
+	require.NotEmpty(t, resumed, "no step was killed after a checkpoint")
+	t.Logf("%d steps, %d of them resumed from a checkpoint after a kill", steps, len(resumed))
+}
+
+// everyEventWasHandled looks at what the subscriber has written down: of each
+// task both events, under one id however often they came.
+func everyEventWasHandled(t *testing.T, path string, tasks []string) {
+	t.Helper()
+	ids := map[string]string{} // by task and event name
+	all := written(t, path, 3)
+	for _, fields := range all {
+		event := fields[0] + " " + fields[1]
+		if ids[event] != "" {
+			require.Equal(t, ids[event], fields[2], "two ids of %s", event)
+		}
+		ids[event] = fields[2]
+	}
+	distinct := map[string]bool{}
+	for _, task := range tasks {
+		for _, name := range []string{"crash.begun", "crash.done"} {
+			require.Contains(t, ids, task+" "+name, "nobody handled the event")
+			distinct[ids[task+" "+name]] = true
+		}
+	}
+	require.Len(t, distinct, 2*len(tasks), "two events have one id")
+	t.Logf("%d events, %d of them handled more than once", len(ids), len(all)-len(ids))
+}
+
+// written reads lines of n words.
+func written(t *testing.T, path string, n int) (all [][]string) {
 	t.Helper()
 	data, err := os.ReadFile(path)
 	require.NoError(t, err)
-	ran := map[string]bool{}
 	for line := range strings.Lines(string(data)) {
 		fields := strings.Fields(line)
-		require.Len(t, fields, 3, "half a line: %q", line)
-		ran[fields[1]] = true
+		require.Len(t, fields, n, "half a line: %q", line)
+		all = append(all, fields)
 	}
-	require.GreaterOrEqual(t, len(ran), atLeast)
+	return all
 }
 
 func freeAddress(t *testing.T) string {

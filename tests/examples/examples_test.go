@@ -268,6 +268,7 @@ func TestReadmesShowCommandsThatWork(t *testing.T) {
 		"tree":        {"tree_final_convergence_py", `"result": 18446744073709551616,`},
 		"mixed_dag":   {"dag_finalize_py", `"result": 18446744073709551616,`},
 		"single_file": {"write_receipt", `"total": 3910,`},
+		"tested":      {"tell_guest", `"text": "Reservation pottery-10: 91.00 EUR"`},
 	}
 	folders, err := filepath.Glob("../../examples/*/README.md")
 	require.NoError(t, err)

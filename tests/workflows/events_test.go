@@ -33,6 +33,7 @@ type service struct {
 // serve starts a project and waits until it answers.
 func serve(t *testing.T, project string, env ...string) *service {
 	t.Helper()
+	requireEngine(t)
 	running <- struct{}{}
 	cmd := command("run", project, "--listen", "127.0.0.1:0", "--log-format", "json", "--data", filepath.Join(t.TempDir(), "tasks.db"))
 	cmd.Env = append(cmd.Env, env...)
@@ -212,4 +213,18 @@ func TestEventsThatDoNotFitTheirSchemasAreCounted(t *testing.T) {
 	s.await(s.create("notices", "notices", map[string]any{"amount": 999.5}), "all_complete")
 	after := s.awaitEvents(1)
 	require.Equal(t, [2]int{1, 2}, [2]int{after.Router.Total, after.Router.Errors})
+}
+
+func TestEventsThatAnErrorOfTheirPublisherLosesAreCounted(t *testing.T) {
+	t.Parallel()
+	project, err := filepath.Abs("testdata/notices")
+	require.NoError(t, err)
+	s := serve(t, project, "NOTICES="+t.TempDir(), "PYTHONDONTWRITEBYTECODE=1")
+	s.await(s.create("notices", "notices", map[string]any{"amount": 666}), "all_complete")
+	var got eventStats
+	s.until("the errors", func() bool {
+		s.get("/metrics/events", &got)
+		return got.Router.Errors >= 3
+	})
+	require.Equal(t, [2]int{0, 3}, [2]int{got.Router.Total, got.Router.Errors})
 }

@@ -38,6 +38,7 @@ func newDesk(t *testing.T) desk {
 // pay runs one task; it returns the exit code, -1 of a process that was killed.
 func (d desk) pay(amount string) int {
 	d.t.Helper()
+	requireEngine(d.t)
 	running <- struct{}{}
 	defer func() { <-running }()
 	project, err := filepath.Abs("testdata/notices")

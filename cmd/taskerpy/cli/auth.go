@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
@@ -23,8 +24,18 @@ import (
 // says; nil when nobody is asked.
 func authenticator(c config.Auth) (*auth.Authenticator, error) {
 	o := auth.Options{APIKeyHeader: c.KeyHeader}
+	if c.JWKSURL != "" {
+		if c.PublicKey != "" {
+			return nil, usagef("auth_public_key and auth_jwks_url are both set: tokens are checked with the keys of one of them")
+		}
+		keys, err := auth.NewKeySet(c.JWKSURL)
+		if err != nil {
+			return nil, usagef("auth_jwks_url: %w", err)
+		}
+		o.Tokens = &auth.Tokens{KeySet: keys, Issuer: c.Issuer, Audience: c.Audience, Strict: c.Strict}
+	}
 	if c.PublicKey != "" {
-		key, err := auth.ReadPublicKey(c.PublicKey)
+		key, err := publicKey(c.PublicKey)
 		if err != nil {
 			return nil, usage(err)
 		}
@@ -37,6 +48,13 @@ func authenticator(c config.Auth) (*auth.Authenticator, error) {
 		}
 		o.APIKeys = keys
 	}
+	for i, k := range c.APIKeys {
+		key, err := auth.ParseAPIKey(k.Key, k.Description, k.Permissions)
+		if err != nil {
+			return nil, usagef("worker.web.auth.api_keys[%d] (%q): %w", i, k.Description, err)
+		}
+		o.APIKeys = append(o.APIKeys, key)
+	}
 	if c.APIKey != "" {
 		o.APIKeys = append(o.APIKeys, auth.NewAPIKey(c.APIKey, "auth_api_key", auth.Everything()))
 	}
@@ -44,6 +62,25 @@ func authenticator(c config.Auth) (*auth.Authenticator, error) {
 		return nil, nil //nolint:nilnil // nobody is asked
 	}
 	return auth.New(o), nil
+}
+
+// ownHeaders let clients in this process's handlers use its REST API. They are
+// not in the configuration nor in the environment, where somebody could see
+// them or a child process inherit them.
+func ownHeaders(known *auth.Authenticator) map[string]string {
+	if known == nil {
+		return nil
+	}
+	header, secret := known.OwnKey()
+	return map[string]string{header: secret}
+}
+
+// publicKey reads a key from its file, or is the key itself.
+func publicKey(text string) (*rsa.PublicKey, error) {
+	if config.IsPEM(text) {
+		return auth.ParsePublicKey("TASKER_JWT_PUBLIC_KEY", []byte(text))
+	}
+	return auth.ReadPublicKey(text)
 }
 
 func (a *app) authCommand() *cobra.Command {
@@ -177,7 +214,7 @@ func (a *app) validateTokenCommand() *cobra.Command {
 			if err != nil {
 				return usagef("auth validate-token: --public-key: %w", err)
 			}
-			claims, err := (&auth.Tokens{Key: key, Issuer: issuer, Audience: audience}).Check(strings.TrimSpace(token))
+			claims, err := (&auth.Tokens{Key: key, Issuer: issuer, Audience: audience}).Check(context.Background(), strings.TrimSpace(token))
 			if err != nil {
 				return usagef("auth validate-token: %w", err)
 			}

@@ -21,8 +21,10 @@ func (a *app) configCommand() *cobra.Command {
 		Short: "Print the effective configuration and where each value comes from",
 		Long: `Prints what run would use with the same arguments, flags, environment and file, and
 where each value comes from. Secrets are masked. Flags win over environment variables,
-those over the file, that over defaults. The settings are keys of the TOML file, which is
-` + config.FileName + ` in the working directory, --config or TASKER_CONFIG; their variables are:
+those over the file, that over the file of a Tasker deployment, that over defaults. The
+settings are keys of the TOML file, which is ` + config.FileName + ` in the working directory,
+--config or TASKER_CONFIG; the file of a deployment, with keys of its own, is what
+` + config.TaskerFileVariable + ` names. The variables of the settings are:
 
 ` + variables(),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -35,8 +37,12 @@ those over the file, that over defaults. The settings are keys of the TOML file,
 	}
 	s.register(cmd, "templates", "python", "listen", "data", "concurrency", "strict", "environment", "worker_id",
 		"switch_interval", "drain_timeout", "log_format", "log_level", "progress", "allowed_hosts", "keep", "staleness",
-		"auth_keys", "auth_key_header", "auth_public_key", "auth_issuer", "auth_audience", "auth_strict")
+		"auth_keys", "auth_key_header", "auth_public_key", "auth_jwks_url", "auth_issuer", "auth_audience", "auth_strict")
+	s.flags.Register(cmd.Flags(), deploymentKeys()...)
 	outputFlag(cmd, &output)
+	show := *cmd
+	show.Use, show.Short = "show [PATH...]", "The same as config alone"
+	cmd.AddCommand(append(a.configVerbs(), &show)...)
 	return cmd
 }
 
@@ -89,6 +95,15 @@ func shown(value any) string {
 		return "-"
 	}
 	return text
+}
+
+// deploymentKeys are the settings of a worker of a Tasker deployment that have
+// flags.
+func deploymentKeys() []string {
+	return []string{
+		"database_url", "namespace", "visibility_timeout", "poll_interval", "batch_size", "max_connections",
+		"max_result_size", "message_retention", "handler_timeout", "orchestration_url",
+	}
 }
 
 // variables lists the environment variables of all settings.

@@ -19,6 +19,7 @@ import (
 	"github.com/tasker-systems/taskerpy/config"
 	"github.com/tasker-systems/taskerpy/embed"
 	"github.com/tasker-systems/taskerpy/gil"
+	"github.com/tasker-systems/taskerpy/postgres"
 	"github.com/tasker-systems/taskerpy/progress"
 	"github.com/tasker-systems/taskerpy/server"
 	"github.com/tasker-systems/taskerpy/stdlib"
@@ -44,28 +45,44 @@ func (a *app) doctorCommand() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use:   "doctor [PATH...]",
-		Short: "Say what works on this machine: Python, virtualenv, packages, data folder, port",
-		Long: `Looks at everything that taskerpy run needs and says what works and what does not. The
-exit code is 0 if taskerpy can run, 3 if not.`,
+		Short: "Say what works on this machine: Python, virtualenv, packages, data folder, port, database",
+		Long: `Looks at everything that taskerpy run needs and says what works, what does not, and what
+to do about it. The exit code is 0 if taskerpy can run, 3 if not.
+
+With --database-url it looks at the database of a Tasker deployment instead of the data
+file: connection, versions, session settings, schema, migrations, PGMQ, queues and
+privileges. The queues are those of the templates, which are named with --templates or
+lie beside the handlers. Nothing is changed.`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			c, err := s.load(args)
 			if err != nil {
 				return err
 			}
-			return a.doctor(c, output)
+			var deployment *postgres.Options
+			if deploys(c) {
+				if deployment, err = deploymentOptions(c); err != nil {
+					return err
+				}
+			}
+			return a.doctor(c, deployment, output)
 		},
 	}
-	s.register(cmd, "python", "listen", "data")
+	s.register(cmd, "templates", "python", "listen", "data", "database_url", "namespace", "poll_interval", "max_connections", "orchestration_url")
 	outputFlag(cmd, &output)
 	return cmd
 }
 
-func (a *app) doctor(c *config.Config, output string) error {
+// doctor looks at the machine, and at a deployment unless that is nil.
+func (a *app) doctor(c *config.Config, deployment *postgres.Options, output string) error {
 	findings := []finding{aboutBuild(c), aboutLibpython()}
 	findings = append(findings, a.aboutPython(c)...)
-	findings = append(findings, aboutSources(), aboutData(c.Data), aboutAddress(c.Listen))
-	if c.DatabaseURL != "" {
-		findings = append(findings, finding{"database", fine, "DATABASE_URL is set; the embedded engine does not use it"})
+	findings = append(findings, aboutSources())
+	if deployment == nil {
+		findings = append(findings, aboutData(c.Data))
+	}
+	findings = append(findings, aboutAddress(c.Listen))
+	if deployment != nil {
+		findings = append(findings, aboutDeployment(c, *deployment)...)
 	}
 	if output == config.LogJSON {
 		usable := !slices.ContainsFunc(findings, func(f finding) bool { return f.Status == problem })

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tasker-systems/taskerpy/embed"
 	"github.com/tasker-systems/taskerpy/engine"
+	"github.com/tasker-systems/taskerpy/postgres"
 	"github.com/tasker-systems/taskerpy/template"
 	"github.com/tasker-systems/taskerpy/worker"
 )
@@ -78,9 +79,11 @@ func codeOf(err error) int {
 		return exitOK
 	case errors.As(err, &e):
 		return e.code
-	case errors.As(err, &problems), errors.Is(err, engine.ErrInvalid), errors.Is(err, engine.ErrNotFound):
+	case errors.As(err, &problems), errors.Is(err, engine.ErrInvalid), errors.Is(err, engine.ErrNotFound),
+		errors.Is(err, postgres.ErrTemplate):
 		return exitUsage
-	case errors.Is(err, embed.ErrUnavailable), errors.Is(err, engine.ErrLocked), errors.Is(err, engine.ErrUnavailable):
+	case errors.Is(err, embed.ErrUnavailable), errors.Is(err, engine.ErrLocked), errors.Is(err, engine.ErrUnavailable),
+		errors.Is(err, postgres.ErrUnavailable):
 		return exitEnvironment
 	case errors.As(err, &coded):
 		return coded.ExitCode()

@@ -8,9 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tasker-systems/taskerpy/config"
-	"github.com/tasker-systems/taskerpy/domainevent"
-	"github.com/tasker-systems/taskerpy/engine"
 	"github.com/tasker-systems/taskerpy/server"
+	"github.com/tasker-systems/taskerpy/server/auth"
 	"github.com/tasker-systems/taskerpy/worker"
 )
 
@@ -64,17 +63,38 @@ func (a *app) python(args []string) error {
 	if err != nil {
 		return err
 	}
+	return a.program(c, a.newLogging(c, false), rest, func(string) {})
+}
+
+// program runs a python command to its end, with a worker if it asks for one.
+// The URL of the worker's REST API is given to serving.
+func (a *app) program(c *config.Config, l *logging, args []string, serving func(url string)) error {
+	known, err := authenticator(c.Auth)
+	if err != nil {
+		return err
+	}
 	if c.WorkerID == "" {
 		c.WorkerID = worker.DefaultID()
 	}
-	l := a.newLogging(c, false)
+	wc := workerConfig(c, l)
+	wc.EndpointHeaders = ownHeaders(known)
+	if deploys(c) {
+		if wc.Deployment, err = deploymentOptions(c); err != nil {
+			return err
+		}
+		wc.Endpoint, wc.EndpointHeaders = c.Orchestration.URL, orchestrationHeaders(c.Orchestration)
+	}
 	program := worker.NewProgram(worker.ProgramConfig{
-		Config: workerConfig(c, l), Stderr: a.err,
-		Serve: func(e *engine.Engine, events func() domainevent.Stats) (string, func(context.Context) error, error) {
-			return serveProgram(c, l, e, events)
+		Config: wc, Stderr: a.err,
+		Serve: func(s worker.Served) (string, func(context.Context) error, error) {
+			url, stop, err := serveProgram(c, l, known, s)
+			if err == nil {
+				serving(url)
+			}
+			return url, stop, err
 		},
 	})
-	code, err := program.Run(context.Background(), rest)
+	code, err := program.Run(context.Background(), args)
 	if err != nil {
 		return environment(err)
 	}
@@ -85,11 +105,24 @@ func (a *app) python(args []string) error {
 }
 
 // serveProgram serves the REST API of a worker that a program started.
-func serveProgram(c *config.Config, l *logging, e *engine.Engine, events func() domainevent.Stats) (url string, stop func(context.Context) error, err error) {
-	s := server.New(server.Options{
-		Engine: e, Events: eventStats(events), Config: func() any { return c.Entries() }, Version: version,
-		Environment: c.Environment, WorkerID: c.WorkerID, AllowedHosts: c.AllowedHosts, Log: l.log,
-	})
+func serveProgram(
+	c *config.Config, l *logging, known *auth.Authenticator, of worker.Served,
+) (url string, stop func(context.Context) error, err error) {
+	var s interface {
+		httpServer
+		Start(ctx context.Context, address string) error
+	}
+	if of.Deployment != nil {
+		o := workerServerOptions(c, l, known)
+		o.Deployment, o.Templates, o.Events = of.Deployment, of.Templates, eventStats(of.Events)
+		s = server.NewWorker(o)
+	} else {
+		s = server.New(server.Options{
+			Engine: of.Engine, Events: eventStats(of.Events), Config: func() any { return c.Entries() }, Version: version,
+			Environment: c.Environment, WorkerID: c.WorkerID,
+			Auth: known, AllowedHosts: c.AllowedHosts, Log: l.log,
+		})
+	}
 	if err := s.Start(context.Background(), c.Listen); err != nil {
 		return "", nil, err
 	}

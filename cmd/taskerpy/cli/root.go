@@ -64,12 +64,18 @@ stopped by a signal.`,
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(helpCommand())
 	root.AddCommand(
-		a.runCommand(), a.checkCommand(), a.initCommand(),
+		a.runCommand(), a.workerCommand(), a.checkCommand(), a.initCommand(),
 		a.pythonCommand(), a.testCommand(),
 		a.backupCommand(), a.authCommand(),
 		a.stubsCommand(), a.configCommand(), a.doctorCommand(), a.versionCommand(),
 	)
-	root.AddCommand(commands.New(commands.Options{Input: a.readInput})...)
+	asking := commands.Options{Input: a.readInput}
+	root.AddCommand(commands.New(asking)...)
+	for _, c := range root.Commands() {
+		if c.Name() == "worker" {
+			c.AddCommand(commands.Worker(asking)...)
+		}
+	}
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
 		if c.Name() == "completion" {
@@ -187,7 +193,11 @@ func (s *settings) load(handlers []string) (*config.Config, error) {
 	if len(handlers) > 0 {
 		s.flags.Set("handlers", handlers...)
 	}
-	c, err := config.Load(config.Sources{Flags: &s.flags, File: s.file})
+	dotenv, err := environmentFile()
+	if err != nil {
+		return nil, usage(err)
+	}
+	c, err := config.Load(config.Sources{Flags: &s.flags, File: s.file, Dotenv: dotenv})
 	if err != nil {
 		return nil, usage(err)
 	}
@@ -198,6 +208,19 @@ func (s *settings) load(handlers []string) (*config.Config, error) {
 		}
 	}
 	return c, nil
+}
+
+// environmentFile gives the process, and with it the handlers, the variables of
+// the .env file that is here or above.
+func environmentFile() (*config.Dotenv, error) {
+	dotenv, err := config.FindDotenv(".")
+	if err != nil || dotenv == nil {
+		return nil, err
+	}
+	for _, p := range dotenv.Problems {
+		_, _ = fmt.Fprintln(os.Stderr, "taskerpy: warning:", p)
+	}
+	return dotenv, dotenv.Apply()
 }
 
 // outputFlag adds --output for commands that print text or JSON.

@@ -27,7 +27,7 @@ func (a *app) runCommand() *cobra.Command {
 	var o runOptions
 	cmd := &cobra.Command{
 		Use:   "run PATH... [--task [NAMESPACE/]NAME[@VERSION]] [--input JSON|@FILE|-]",
-		Short: "Run workflows: one task with --task, else until stopped",
+		Short: "Run workflows: one task with --task, else until stopped, here or for a deployment",
 		Long: `Imports handlers from files, directories and dotted module names, finds the task
 templates beside them, and runs workflows.
 
@@ -39,10 +39,15 @@ the exit code is 130 (143 for SIGTERM). The same input may be run again and agai
 Without --task, the engine and its REST API stay up until SIGINT or SIGTERM. Then
 running steps finish within --drain-timeout; a second signal exits at once. Tasks that
 were accepted and are not finished are taken up at the next start, also those of an
-interrupted --task.`,
+interrupted --task.
+
+With --database-url (or DATABASE_URL), this is a worker of the Tasker deployment with
+that database, of which there may be any number; tasker-server orchestrates. Then --data
+and what else concerns the embedded engine is not used.`,
 		Example: `  taskerpy run handlers.py --task greet --input '{"name": "Ada"}'
   taskerpy run handlers --task shop/checkout@1.2.0 --input @order.json
-  taskerpy run handlers --listen 0.0.0.0:8083 --data /var/lib/taskerpy/tasks.db`,
+  taskerpy run handlers --listen 0.0.0.0:8083 --data /var/lib/taskerpy/tasks.db
+  taskerpy run handlers --database-url postgres://tasker:secret@db/tasker`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := o.settings.load(args)
 			if err != nil {
@@ -57,6 +62,10 @@ interrupted --task.`,
 				}
 				return a.serve(c)
 			}
+			if cmd.Flags().Changed("database-url") {
+				return usagef("--task runs one task on the embedded engine: without it, --database-url works for a deployment; taskerpy task create makes tasks there")
+			}
+			c.DatabaseURL = ""
 			if o.quiet {
 				c.Progress = "none"
 			}
@@ -73,7 +82,9 @@ interrupted --task.`,
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "show no progress")
 	o.settings.register(cmd, "templates", "python", "listen", "data", "concurrency", "strict", "environment", "worker_id",
 		"switch_interval", "drain_timeout", "log_format", "log_level", "progress", "allowed_hosts", "keep", "staleness",
-		"auth_keys", "auth_key_header", "auth_public_key", "auth_issuer", "auth_audience", "auth_strict")
+		"auth_keys", "auth_key_header", "auth_public_key", "auth_jwks_url", "auth_issuer", "auth_audience", "auth_strict",
+		"database_url", "namespace", "visibility_timeout", "poll_interval", "batch_size", "max_connections", "max_result_size",
+		"message_retention", "handler_timeout", "orchestration_url")
 	return cmd
 }
 
@@ -121,6 +132,9 @@ func start(c worker.Config, signals <-chan os.Signal) (*worker.Worker, error) {
 func startError(err error, c worker.Config) error {
 	if err == nil || codeOf(err) != exitFailed {
 		return err
+	}
+	if c.Deployment != nil {
+		return environment(err)
 	}
 	return environment(fmt.Errorf("start with data file %s: %w", c.Data, err))
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/tasker-systems/taskerpy/config"
 	"github.com/tasker-systems/taskerpy/domainevent"
 	"github.com/tasker-systems/taskerpy/server"
+	"github.com/tasker-systems/taskerpy/server/auth"
 	"github.com/tasker-systems/taskerpy/server/metrics"
 	"github.com/tasker-systems/taskerpy/worker"
 )
@@ -16,7 +17,7 @@ import (
 // drained.
 const requestsTimeout = 2 * time.Second
 
-// serve runs engine and HTTP until a signal comes.
+// serve runs a worker and its HTTP server until a signal comes.
 func (a *app) serve(c *config.Config) error {
 	l := a.newLogging(c, true)
 	signals, stop := interrupts()
@@ -36,22 +37,32 @@ func (a *app) serve(c *config.Config) error {
 	if c.WorkerID == "" {
 		c.WorkerID = worker.DefaultID()
 	}
-	m := metrics.New(metrics.Info{Version: version, WorkerID: c.WorkerID})
-	wc := workerConfig(c, l)
-	wc.Metrics, wc.CommitObserver = m, m.Committed
-	wc.Endpoint = "http://" + listener.Addr().String()
+	wc, m, err := servedConfig(c, l, listener.Addr().String(), known)
+	if err != nil {
+		_ = listener.Close() // the process ends
+		return err
+	}
 	w, err := start(wc, signals)
 	if err != nil {
 		_ = listener.Close() // the process ends
 		return err
 	}
-	s := server.New(server.Options{
-		Engine: w.Engine(), Dispatch: w.Dispatcher().Stats, Lanes: w.DebugState, Events: eventStats(w.DomainEvents),
-		Config:  func() any { return c.Entries() },
-		Metrics: m.Handler(l.log), Version: version, Environment: c.Environment, WorkerID: c.WorkerID,
-		Auth: known, AllowedHosts: c.AllowedHosts, Log: l.log,
-	})
-	m.Follow(metrics.Sources{Engine: w.Engine(), Dispatch: w.Dispatcher().Stats, Lanes: w.Lanes, Draining: s.Draining})
+	var s httpServer
+	sources := metrics.Sources{Dispatch: w.Dispatcher().Stats, Lanes: w.Lanes, Events: w.DomainEvents}
+	if w.Deployment() != nil {
+		s = workerServer(c, l, w, m, known)
+		sources.Deployment = w.Deployment()
+	} else {
+		s = server.New(server.Options{
+			Engine: w.Engine(), Dispatch: w.Dispatcher().Stats, Lanes: w.DebugState, Events: eventStats(w.DomainEvents),
+			Config:  func() any { return c.Entries() },
+			Metrics: m.Handler(l.log), Version: version, Environment: c.Environment, WorkerID: c.WorkerID,
+			Auth: known, AllowedHosts: c.AllowedHosts, Log: l.log,
+		})
+		sources.Engine = w.Engine()
+	}
+	sources.Draining = s.Draining
+	m.Follow(sources)
 	if err := s.StartOn(listener); err != nil {
 		return environment(err)
 	}
@@ -84,6 +95,28 @@ func (a *app) serve(c *config.Config) error {
 	return drained
 }
 
+// servedConfig is workerConfig for a worker with an HTTP server at address.
+func servedConfig(
+	c *config.Config, l *logging, address string, known *auth.Authenticator,
+) (worker.Config, *metrics.Metrics, error) {
+	wc := workerConfig(c, l)
+	info := metrics.Info{Version: version, WorkerID: c.WorkerID}
+	if !deploys(c) {
+		m := metrics.New(info)
+		wc.Metrics, wc.CommitObserver = m, m.Committed
+		wc.Endpoint, wc.EndpointHeaders = "http://"+address, ownHeaders(known)
+		return wc, m, nil
+	}
+	m := metrics.NewForDeployment(info)
+	var err error
+	if wc.Deployment, err = deploymentOptions(c); err != nil {
+		return wc, m, err
+	}
+	wc.Metrics, wc.Deployment.Observer = m, m
+	wc.Endpoint, wc.EndpointHeaders = c.Orchestration.URL, orchestrationHeaders(c.Orchestration)
+	return wc, m, nil
+}
+
 // eventStats puts the numbers of domain events into the server's words.
 func eventStats(events func() domainevent.Stats) func() server.EventStats {
 	return func() server.EventStats {
@@ -102,6 +135,11 @@ func announce(l *logging, c *config.Config, w *worker.Worker, address string) {
 	var names []string
 	for _, t := range r.Templates {
 		names = append(names, t.Key())
+	}
+	if d := w.Deployment(); d != nil {
+		l.log.Info("taskerpy works for a deployment", "url", "http://"+address, "namespaces", d.Namespaces(), "tasks", names,
+			"handlers", len(r.Handlers), "python", r.Python.Version, "orchestration", c.Orchestration.URL, "worker_uuid", d.UUID())
+		return
 	}
 	stats := w.Engine().Stats()
 	l.log.Info("taskerpy is running", "url", "http://"+address, "tasks", names, "handlers", len(r.Handlers),

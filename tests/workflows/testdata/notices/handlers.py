@@ -41,7 +41,9 @@ class PaymentPublisher(BasePublisher):
         return bool((ctx.result or {}).get("amount", "unknown"))
 
     def transform_payload(self, ctx: StepEventContext) -> dict[str, Any]:
-        """Leave the card out."""
+        """Leave the card out; 666 is an amount that cannot be shaped."""
+        if (ctx.result or {}).get("amount") == 666:
+            raise ValueError("no such amount")
         return {key: value for key, value in (ctx.result or {}).items() if key != "card"}
 
     def additional_metadata(self, ctx: StepEventContext) -> dict[str, Any]:

@@ -1,0 +1,409 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/gofrs/uuid/v5"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tasker-systems/taskerpy/dispatch"
+)
+
+// statementTimeout bounds statements that nobody else bounds.
+const statementTimeout = 30 * time.Second
+
+// claim is a step that this worker holds.
+type claim struct {
+	queue         *queue
+	msgID         int64
+	stepUUID      uuid.UUID
+	taskUUID      uuid.UUID
+	key           atomic.Int32 // sort key of the claim's transition: the fence
+	attempt       int
+	retryable     bool // what the step's row says
+	maxAttempts   int
+	template      templateKey
+	name          string
+	correlation   uuid.UUID
+	definition    *stepDefinition
+	event         event
+	since         time.Time
+	dispatched    *dispatch.Step
+	ended         atomic.Bool // its result is on its way, or it is not ours any more
+	publishing    bool        // its result is stored, its message kept
+	failureOfOurs *failure    // it is not to be run
+}
+
+// finish takes the claim for whoever hands in its result; false when somebody
+// has.
+func (c *claim) finish() bool { return c.ended.CompareAndSwap(false, true) }
+
+// failure is why a claimed step cannot be run.
+type failure struct {
+	kind, message string
+	retryable     bool
+}
+
+// Claim implements dispatch.Source. Errors of the database are waited out: the
+// error is ctx's.
+func (s *Source) Claim(ctx context.Context, limit int) ([]*dispatch.Step, error) {
+	if limit < 1 {
+		return nil, fmt.Errorf("claim steps: limit is %d, must be at least 1", limit)
+	}
+	var wait time.Duration
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		steps, err := s.claimDue(ctx, limit)
+		if len(steps) > 0 {
+			return steps, nil
+		}
+		if err != nil {
+			s.health.failed(s.log, "claim steps", err)
+			s.allDue()
+			var ok bool
+			if wait, ok = pause(ctx, wait); !ok {
+				return nil, ctx.Err()
+			}
+			continue
+		}
+		wait = 0
+		timer := time.NewTimer(jittered(s.o.Poll))
+		select {
+		case <-s.wake:
+		case <-timer.C:
+			s.allDue()
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+}
+
+// jittered is d, give or take a fifth: workers that were started together shall
+// not come together.
+func jittered(d time.Duration) time.Duration {
+	return d*4/5 + rand.N(max(d*2/5, 1))
+}
+
+// allDue sees that every queue is looked into.
+func (s *Source) allDue() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, q := range s.queues {
+		q.due = true
+	}
+}
+
+// claimDue takes what can be had at the moment.
+func (s *Source) claimDue(ctx context.Context, limit int) ([]*dispatch.Step, error) {
+	steps := s.continued(limit)
+	if len(steps) > 0 {
+		return steps, nil
+	}
+	if err := s.beStillOurs(ctx); err != nil {
+		return nil, err
+	}
+	for range s.queues {
+		q := s.takeDue()
+		if q == nil {
+			return steps, nil
+		}
+		n := min(limit-len(steps), s.o.MaxBatch)
+		claims, full, err := s.claimFrom(ctx, q, n)
+		if err != nil {
+			return steps, err
+		}
+		for _, c := range claims {
+			steps = append(steps, c.dispatch())
+		}
+		if full {
+			s.mu.Lock()
+			q.due = true
+			s.mu.Unlock()
+		}
+		if len(steps) == limit {
+			return steps, nil
+		}
+	}
+	if len(steps) == 0 && s.anyDue() {
+		s.signal() // what was full held nothing to run
+	}
+	return steps, nil
+}
+
+func (s *Source) anyDue() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, q := range s.queues {
+		if q.due {
+			return true
+		}
+	}
+	return false
+}
+
+// takeDue returns the next queue that may hold something, each in turn.
+func (s *Source) takeDue() *queue {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.queues {
+		q := s.queues[(s.next+i)%len(s.queues)]
+		if q.due {
+			q.due = false // before it is read: what comes meanwhile makes it due again
+			s.next = (s.next + i + 1) % len(s.queues)
+			return q
+		}
+	}
+	return nil
+}
+
+// continued returns steps that go on after a checkpoint.
+func (s *Source) continued(limit int) []*dispatch.Step {
+	s.mu.Lock()
+	n := min(limit, len(s.again))
+	claims := s.again[:n:n]
+	s.again = s.again[n:]
+	s.mu.Unlock()
+	steps := make([]*dispatch.Step, 0, n)
+	for _, c := range claims {
+		steps = append(steps, c.dispatch())
+	}
+	return steps
+}
+
+// hydrated is what the database tells of a step.
+type hydrated struct {
+	task, step, checkpoint, dependencies []byte
+	taskUUID, correlation, parent        *uuid.UUID
+	name, templateStep                   *string
+	namespace, taskName, version         *string
+	templateUpdated                      *time.Time
+}
+
+func (h *hydrated) targets() []any {
+	return []any{
+		&h.task, &h.correlation, &h.parent, &h.taskUUID, &h.step, &h.checkpoint, &h.name, &h.templateStep,
+		&h.namespace, &h.taskName, &h.version, &h.templateUpdated, &h.dependencies,
+	}
+}
+
+// message is a row of the claim's answer.
+type message struct {
+	hydrated
+	id                    int64
+	reads                 int32
+	stepUUID              *uuid.UUID
+	state                 *string // before the claim; nil: there is no such step
+	key                   *int32  // nil: not claimed
+	attempts, maxAttempts *int32
+	retryable             *bool
+}
+
+// claimFrom claims up to n steps of a queue. full says that there may be more.
+func (s *Source) claimFrom(ctx context.Context, q *queue, n int) (claims []*claim, full bool, err error) {
+	if q.suspect && !s.findLost(ctx, q) {
+		return nil, false, fmt.Errorf("look for steps of %s whose claim was cut off: %w", q.name, errUnanswered)
+	}
+	q.suspect = false
+	started := time.Now()
+	messages, err := s.readMessages(ctx, q, n)
+	took := time.Since(started)
+	if err != nil {
+		q.suspect = true
+		return nil, false, fmt.Errorf("claim steps of %s: %w", q.name, err)
+	}
+	s.health.fine(s.log)
+	s.counts.ClaimBatches.Add(1)
+	if len(messages) == 0 {
+		s.o.Observer.ClaimDone(q.namespace, 0, 0, took)
+		return nil, false, nil
+	}
+	takeovers := s.counts.Takeovers.Load()
+	var done []int64
+	claimed := map[uuid.UUID]bool{}
+	for i := range messages {
+		m := &messages[i]
+		if m.key == nil {
+			if s.isDone(ctx, q, m, claimed) {
+				done = append(done, m.id)
+			}
+			continue
+		}
+		claimed[*m.stepUUID] = true
+		if c := s.hold(ctx, q, m); c != nil {
+			claims = append(claims, c)
+		}
+	}
+	s.acknowledge(ctx, q, done)
+	s.counts.Claimed.Add(uint64(len(claimed)))
+	s.o.Observer.ClaimDone(q.namespace, len(claimed), int(s.counts.Takeovers.Load()-takeovers), took)
+	return claims, len(messages) == n, nil
+}
+
+// readMessages runs the claim. It is not ended with ctx: what it has claimed
+// would be lost.
+func (s *Source) readMessages(ctx context.Context, q *queue, n int) ([]message, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statementTimeout)
+	defer cancel()
+	rows, err := s.pool.Query(ctx, q.sql(claimSQL), s.o.Visibility.Seconds(), n, s.uuid)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (message, error) {
+		var m message
+		targets := append([]any{&m.id, &m.reads, &m.stepUUID, &m.state, &m.key, &m.attempts, &m.maxAttempts, &m.retryable}, m.targets()...)
+		return m, row.Scan(targets...)
+	})
+}
+
+// isDone tells whether a message that gave no step can be acknowledged
+// (worker-protocol §3.2).
+func (s *Source) isDone(ctx context.Context, q *queue, m *message, claimed map[uuid.UUID]bool) bool {
+	log := s.log.With("queue", q.name, "msg_id", m.id)
+	switch {
+	case m.stepUUID == nil:
+		s.counts.Undecodable.Add(1)
+		log.Warn("message without a step_uuid is put aside")
+		return true
+	case m.state == nil:
+		s.counts.Duplicates.Add(1)
+		log.Warn("message of a step that does not exist is put aside", "step_uuid", m.stepUUID)
+		return true
+	case *m.state == "enqueued":
+		// Claimed by another message of this batch, or by somebody else at
+		// this very moment: then it comes again.
+		s.counts.Lost.Add(1)
+		return claimed[*m.stepUUID]
+	case *m.state == "in_progress":
+		return false // somebody runs it, and if that one dies the message is needed
+	default:
+		s.counts.Duplicates.Add(1)
+		if m.reads > 1 && s.publishAgain(ctx, q, m) {
+			return false
+		}
+		log.Debug("message of a finished step is put aside", "step_uuid", m.stepUUID, "state", *m.state)
+		return true
+	}
+}
+
+// acknowledge puts messages aside. If that fails they come again.
+func (s *Source) acknowledge(ctx context.Context, q *queue, ids []int64) {
+	if len(ids) == 0 {
+		return
+	}
+	statement := `SELECT pgmq.archive($1, $2::bigint[])`
+	if s.o.DeleteMessages {
+		statement = `SELECT pgmq.delete($1, $2::bigint[])`
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statementTimeout)
+	defer cancel()
+	if _, err := s.pool.Exec(ctx, statement, q.name, ids); err != nil {
+		s.log.Warn("put messages aside", "queue", q.name, "error", err)
+	}
+}
+
+// hold makes a claimed step ours. It returns nil for a step that is not to be
+// run: its result is then on its way.
+func (s *Source) hold(ctx context.Context, q *queue, m *message) *claim {
+	c := &claim{
+		queue: q, msgID: m.id, stepUUID: *m.stepUUID, attempt: int(*m.attempts), maxAttempts: int(*m.maxAttempts),
+		retryable: *m.retryable, since: time.Now(),
+	}
+	c.key.Store(*m.key)
+	takenOver := *m.state == "in_progress"
+	s.mu.Lock()
+	old := s.held[c.stepUUID]
+	if old != nil && !old.ended.Load() && takenOver {
+		// We were cut off for so long that we took it from ourselves.
+		old.key.Store(*m.key)
+		s.mu.Unlock()
+		return nil
+	}
+	s.held[c.stepUUID] = c
+	s.mu.Unlock()
+	if old != nil && old.dispatched != nil {
+		old.dispatched.Revoke()
+	}
+	s.hydrate(ctx, c, &m.hydrated)
+	if takenOver {
+		s.counts.Takeovers.Add(1)
+		s.log.Warn("step taken over from a worker that is gone", "step", c.name, "task_uuid", c.taskUUID, "step_uuid", c.stepUUID, "attempt", c.attempt)
+		if c.attempt > c.maxAttempts {
+			c.failureOfOurs = &failure{"worker_lost", fmt.Sprintf("every worker that ran this step was lost; it may be run %d times", c.maxAttempts), false}
+		}
+	}
+	if c.failureOfOurs != nil {
+		s.fail(c, *c.failureOfOurs)
+		return nil
+	}
+	return c
+}
+
+// hydrate makes the claim's event, or notes why there cannot be one.
+func (s *Source) hydrate(ctx context.Context, c *claim, h *hydrated) {
+	c.name, c.template = *h.name, templateKey{*h.namespace, *h.taskName, *h.version}
+	c.correlation = *h.correlation
+	c.taskUUID = *h.taskUUID
+	d, err := s.definition(ctx, c.template, *h.templateUpdated, *h.templateStep)
+	switch {
+	case err == nil:
+		c.definition = d
+		c.event = makeEvent(c, h)
+	case errors.Is(err, errNoStep):
+		c.failureOfOurs = &failure{"template_not_found", err.Error(), false}
+	case errors.Is(err, errUnreadable):
+		c.failureOfOurs = &failure{"hydration_error", err.Error(), false}
+	default:
+		c.failureOfOurs = &failure{"hydration_error", err.Error(), true}
+	}
+	if d == nil {
+		c.definition = &stepDefinition{}
+	}
+}
+
+// dispatch makes the step that the claimant gets.
+func (c *claim) dispatch() *dispatch.Step {
+	id := uuid.Must(uuid.NewV4()) // fails only without a source of randomness
+	c.dispatched = &dispatch.Step{
+		EventID: id, TaskUUID: c.taskUUID, StepUUID: c.stepUUID, CorrelationID: c.correlation,
+		Namespace: c.template.namespace, Task: c.template.name, Name: c.name, Attempt: c.attempt,
+		Timeout: c.definition.timeout, Event: c.event.bytes(id), Handle: c,
+	}
+	return c.dispatched
+}
+
+// errUnanswered tells that the database did not answer.
+var errUnanswered = errors.New("the database does not answer")
+
+// findLost hands back what a claim has got whose answer we have not.
+func (s *Source) findLost(ctx context.Context, q *queue) bool {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statementTimeout)
+	defer cancel()
+	rows, err := s.pool.Query(ctx, q.sql(lostClaimsSQL), s.uuid)
+	if err != nil {
+		return false
+	}
+	var msgID int64
+	var step uuid.UUID
+	var key int32
+	_, err = pgx.ForEachRow(rows, []any{&msgID, &step, &key}, func() error {
+		s.mu.Lock()
+		_, known := s.held[step]
+		if !known {
+			c := &claim{queue: q, msgID: msgID, stepUUID: step, since: time.Now()}
+			c.key.Store(key)
+			c.finish()
+			s.held[step] = c
+			s.finished.put(&finished{claim: c, outcome: dispatch.Unstarted})
+		}
+		s.mu.Unlock()
+		return nil
+	})
+	return err == nil
+}

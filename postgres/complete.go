@@ -1,0 +1,470 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gofrs/uuid/v5"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tasker-systems/taskerpy/dispatch"
+)
+
+const (
+	// maxBatchBytes bounds the results in one statement.
+	maxBatchBytes = 16 << 20
+	// maxStored is how many results are stored in one statement.
+	maxStored = 512
+	// maxHistory is how many earlier checkpoints of a step are remembered.
+	maxHistory = 100
+)
+
+// finished is an execution that has ended.
+type finished struct {
+	claim   *claim
+	outcome dispatch.Outcome
+	json    []byte
+	began   bool // for Unstarted: a handler had been entered
+}
+
+// inbox holds what was handed in and is not stored yet.
+type inbox struct {
+	mu      sync.Mutex
+	waiting []*finished
+	closed  bool
+	arrived chan struct{} // has room for one
+
+	given, settledTo uint64        // how many were put, and how many of those are done with
+	progress         chan struct{} // closed and replaced when settledTo grows; nil while nobody waits
+}
+
+// done notes that the n that were taken first are settled.
+func (i *inbox) done(n int) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.settledTo += uint64(n)
+	if i.progress != nil {
+		close(i.progress)
+		i.progress = nil
+	}
+}
+
+// settled waits until everything put so far is done with.
+func (i *inbox) settled(ctx context.Context) error {
+	i.mu.Lock()
+	goal := i.given
+	for i.settledTo < goal {
+		if i.progress == nil {
+			i.progress = make(chan struct{})
+		}
+		progress := i.progress
+		i.mu.Unlock()
+		select {
+		case <-progress:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the last results to be stored: %w", ctx.Err())
+		}
+		i.mu.Lock()
+	}
+	i.mu.Unlock()
+	return nil
+}
+
+func (i *inbox) put(f *finished) {
+	i.mu.Lock()
+	i.waiting = append(i.waiting, f)
+	i.given++
+	i.mu.Unlock()
+	i.signal()
+}
+
+func (i *inbox) close() {
+	i.mu.Lock()
+	i.closed = true
+	i.mu.Unlock()
+	i.signal()
+}
+
+func (i *inbox) signal() {
+	select {
+	case i.arrived <- struct{}{}:
+	default:
+	}
+}
+
+// take waits for something and returns at most n of it; nil at the end.
+func (i *inbox) take(ctx context.Context, n int) []*finished {
+	for {
+		i.mu.Lock()
+		batch, closed := i.first(n), i.closed
+		i.mu.Unlock()
+		switch {
+		case len(batch) > 0:
+			return batch
+		case closed:
+			return nil
+		}
+		select {
+		case <-i.arrived:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// first takes what fits into one statement. i.mu is held.
+func (i *inbox) first(n int) []*finished {
+	size := 0
+	for k, f := range i.waiting {
+		size += len(f.json)
+		if k == n || k > 0 && size > maxBatchBytes {
+			n = k
+			break
+		}
+	}
+	n = min(n, len(i.waiting))
+	batch := slices.Clone(i.waiting[:n])
+	i.waiting = slices.Delete(i.waiting, 0, n)
+	return batch
+}
+
+// Complete implements dispatch.Source. The result of a step that is not ours
+// any more is dropped.
+func (s *Source) Complete(step *dispatch.Step, result dispatch.Result) {
+	c, ok := step.Handle.(*claim)
+	if !ok {
+		s.log.Error("result for a step that this source did not hand out", "step", step.Name, "task_uuid", step.TaskUUID)
+		return
+	}
+	f := &finished{claim: c, outcome: result.Outcome, json: result.JSON}
+	if result.Outcome == dispatch.CheckpointYield {
+		// The step goes on. Only one answer is given for an event, so nobody
+		// else hands in something meanwhile.
+		if !c.ended.Load() {
+			f.json = slices.Clone(f.json)
+			s.finished.put(f)
+		}
+		return
+	}
+	if !c.finish() {
+		return
+	}
+	switch result.Outcome {
+	case dispatch.Unstarted:
+	case dispatch.Success, dispatch.SuccessDirective:
+		f.json = slices.Clone(f.json)
+	default:
+		f.json = c.failed(f.json, result.Outcome == dispatch.RetryableFailure)
+	}
+	s.bound(f)
+	s.finished.put(f)
+}
+
+// bound makes a result storable, or a failure that says why it is not.
+func (s *Source) bound(f *finished) {
+	var cleaned bool
+	if f.json, cleaned = storable(f.json); cleaned {
+		s.log.Warn("characters that PostgreSQL cannot store were replaced in a result", "step", f.claim.name, "task_uuid", f.claim.taskUUID)
+	}
+	if len(f.json) > s.o.MaxResultBytes {
+		s.refuse(f, failure{"result_too_large", fmt.Sprintf("the step's result has %d bytes, more than the limit of %d", len(f.json), s.o.MaxResultBytes), false})
+	}
+}
+
+// refuse makes f a failure of ours.
+func (s *Source) refuse(f *finished, why failure) {
+	s.log.Error("step failed: "+why.message, "step", f.claim.name, "task_uuid", f.claim.taskUUID, "error_type", why.kind)
+	f.outcome = dispatch.PermanentFailure
+	if why.retryable {
+		f.outcome = dispatch.RetryableFailure
+	}
+	f.json = f.claim.ownFailure(why, s.o.WorkerID, time.Since(f.claim.since))
+}
+
+// fail ends a claimed step that is not to be run.
+func (s *Source) fail(c *claim, why failure) {
+	if !c.finish() {
+		return
+	}
+	f := &finished{claim: c}
+	s.refuse(f, why)
+	f.json, _ = storable(f.json)
+	s.finished.put(f)
+}
+
+// flush stores what is handed in, until the inbox is closed and empty.
+func (s *Source) flush(ctx context.Context) {
+	for {
+		batch := s.finished.take(ctx, maxStored)
+		if batch == nil {
+			return
+		}
+		var results, releases, checkpoints []*finished
+		for _, f := range batch {
+			switch f.outcome {
+			case dispatch.Unstarted:
+				releases = append(releases, f)
+			case dispatch.CheckpointYield:
+				checkpoints = append(checkpoints, f)
+			default:
+				results = append(results, f)
+			}
+		}
+		s.insist(ctx, "store results", results, s.store, s.unstorable)
+		s.insist(ctx, "store checkpoints", checkpoints, s.checkpoint, s.uncheckpointable)
+		s.insist(ctx, "hand steps back", releases, s.release, s.forget)
+		s.finished.done(len(batch))
+	}
+}
+
+// insist carries out a statement for a batch, however often it takes: what was
+// finished is never dropped because the database is away. If the values are at
+// fault, each is tried alone, and refused is called for those.
+func (s *Source) insist(ctx context.Context, what string, batch []*finished,
+	do func(ctx context.Context, batch []*finished, again bool) error, refused func(context.Context, *finished, error),
+) {
+	if len(batch) == 0 {
+		return
+	}
+	var wait time.Duration
+	for again := false; ; again = true {
+		limited, cancel := context.WithTimeout(ctx, statementTimeout)
+		err := do(limited, batch, again)
+		cancel()
+		if err == nil {
+			s.health.fine(s.log)
+			return
+		}
+		if isOfData(err) {
+			if len(batch) == 1 {
+				refused(ctx, batch[0], err)
+				return
+			}
+			for _, f := range batch {
+				s.insist(ctx, what, []*finished{f}, do, refused)
+			}
+			return
+		}
+		s.counts.Retries.Add(1)
+		s.health.failed(s.log, what, err)
+		var ok bool
+		if wait, ok = pause(ctx, wait); !ok {
+			return
+		}
+	}
+}
+
+// store stores results. again says that an earlier attempt may have done it.
+func (s *Source) store(ctx context.Context, batch []*finished, again bool) error {
+	if again {
+		stored, err := s.alreadyStored(ctx, batch)
+		if err != nil {
+			return err
+		}
+		s.settle(batch, stored)
+		if batch = slices.DeleteFunc(slices.Clone(batch), func(f *finished) bool { return stored[f.claim.stepUUID] }); len(batch) == 0 {
+			return nil
+		}
+	}
+	n := len(batch)
+	steps, keys, oks, results := make([]uuid.UUID, n), make([]int32, n), make([]bool, n), make([][]byte, n)
+	tasks, correlations := make([]uuid.UUID, n), make([]uuid.UUID, n)
+	ids, queues, done := make([]int64, n), make([]string, n), make([]bool, n)
+	for i, f := range batch {
+		c := f.claim
+		steps[i], keys[i], results[i], ids[i], queues[i] = c.stepUUID, c.key.Load(), f.json, c.msgID, c.queue.name
+		oks[i], tasks[i], correlations[i] = f.succeeded(), c.taskUUID, c.correlation
+		done[i] = !f.publishes()
+	}
+	started := time.Now()
+	rows, err := s.pool.Query(ctx, s.statements.complete,
+		steps, keys, oks, results, tasks, correlations, ids, queues, done, s.uuid, s.o.ResultsQueue)
+	if err != nil {
+		return err
+	}
+	stored := make(map[uuid.UUID]bool, n)
+	var step uuid.UUID
+	var sent, acknowledged int64
+	_, err = pgx.ForEachRow(rows, []any{&step, &sent, &acknowledged}, func() error {
+		stored[step] = true
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	s.counts.CompleteBatches.Add(1)
+	s.o.Observer.StoreDone(len(stored), time.Since(started))
+	s.settle(batch, stored)
+	for _, f := range batch {
+		if !stored[f.claim.stepUUID] {
+			s.lose(f.claim, "its result is dropped")
+		}
+	}
+	return nil
+}
+
+func (f *finished) succeeded() bool {
+	return f.outcome == dispatch.Success || f.outcome == dispatch.SuccessDirective
+}
+
+// publishes tells whether domain events follow from f.
+func (f *finished) publishes() bool {
+	for _, e := range f.claim.definition.events {
+		if e.Condition.Holds(f.succeeded(), f.outcome == dispatch.RetryableFailure) {
+			return true
+		}
+	}
+	return false
+}
+
+// settle forgets claims whose results are stored, and sees to their events.
+func (s *Source) settle(batch []*finished, stored map[uuid.UUID]bool) {
+	for _, f := range batch {
+		if !stored[f.claim.stepUUID] {
+			continue
+		}
+		s.counts.Completed.Add(1)
+		s.o.Observer.ResultStored(f.claim.queue.namespace, f.succeeded())
+		if f.publishes() {
+			f.claim.publishing = true
+			s.outbox.put(s.publication(f.claim, f.json))
+			continue // held until then, so that its message is not taken for abandoned
+		}
+		s.drop(f.claim)
+	}
+}
+
+// alreadyStored finds results that are stored although nobody said so.
+func (s *Source) alreadyStored(ctx context.Context, batch []*finished) (map[uuid.UUID]bool, error) {
+	steps, keys := keysOf(batch)
+	rows, err := s.pool.Query(ctx, storedSQL, steps, keys, s.uuid)
+	if err != nil {
+		return nil, err
+	}
+	return collectSet(rows)
+}
+
+func collectSet(rows pgx.Rows) (map[uuid.UUID]bool, error) {
+	found := map[uuid.UUID]bool{}
+	var step uuid.UUID
+	_, err := pgx.ForEachRow(rows, []any{&step}, func() error {
+		found[step] = true
+		return nil
+	})
+	return found, err
+}
+
+func keysOf(batch []*finished) ([]uuid.UUID, []int32) {
+	steps, keys := make([]uuid.UUID, len(batch)), make([]int32, len(batch))
+	for i, f := range batch {
+		steps[i], keys[i] = f.claim.stepUUID, f.claim.key.Load()
+	}
+	return steps, keys
+}
+
+// unstorable stores in place of a result why it cannot be stored.
+func (s *Source) unstorable(ctx context.Context, f *finished, err error) {
+	s.refuse(f, failure{"result_not_storable", "the step's result cannot be stored: " + err.Error(), false})
+	f.json, _ = storable(f.json)
+	s.insist(ctx, "store a failure", []*finished{f}, s.store, s.forget)
+}
+
+// lose gives a claim up that somebody else has, or nobody wants.
+func (s *Source) lose(c *claim, what string) {
+	s.counts.Fenced.Add(1)
+	s.log.Warn("step is not ours any more, "+what, "step", c.name, "task_uuid", c.taskUUID, "step_uuid", c.stepUUID)
+	s.drop(c)
+}
+
+// drop forgets a claim.
+func (s *Source) drop(c *claim) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held[c.stepUUID] == c {
+		delete(s.held, c.stepUUID)
+	}
+}
+
+// forget is for what cannot even be refused. It is taken over later.
+func (s *Source) forget(_ context.Context, f *finished, err error) {
+	s.log.Error("step is left to be taken over", "step", f.claim.name, "step_uuid", f.claim.stepUUID, "error", err)
+	s.drop(f.claim)
+}
+
+// release hands steps back.
+func (s *Source) release(ctx context.Context, batch []*finished, _ bool) error {
+	n := len(batch)
+	steps, keys := keysOf(batch)
+	ids, queues, began := make([]int64, n), make([]string, n), make([]bool, n)
+	for i, f := range batch {
+		ids[i], queues[i], began[i] = f.claim.msgID, f.claim.queue.name, f.began
+	}
+	if _, err := s.pool.Exec(ctx, s.statements.release, steps, keys, ids, queues, began, s.uuid); err != nil {
+		return err
+	}
+	s.counts.Released.Add(uint64(n))
+	for _, f := range batch {
+		s.drop(f.claim)
+	}
+	return nil
+}
+
+// progress is a checkpoint as it is stored, without history
+// (worker-protocol §3.9).
+type progress struct {
+	Cursor      json.RawMessage `json:"cursor"`
+	Items       json.RawMessage `json:"items_processed"`
+	Timestamp   string          `json:"timestamp"`
+	Accumulated json.RawMessage `json:"accumulated_results"`
+}
+
+// checkpoint stores progress and lets the steps go on.
+func (s *Source) checkpoint(ctx context.Context, batch []*finished, _ bool) error {
+	steps, keys := keysOf(batch)
+	stored := make([][]byte, len(batch))
+	for i, f := range batch {
+		f.json, _ = storable(f.json)
+		var p progress
+		if err := json.Unmarshal(f.json, &p); err != nil {
+			p = progress{}
+		}
+		p.Timestamp = time.Now().UTC().Format(time.RFC3339Nano)
+		var err error
+		if stored[i], err = json.Marshal(p); err != nil {
+			return fmt.Errorf("write a checkpoint: %w", err)
+		}
+	}
+	rows, err := s.pool.Query(ctx, checkpointSQL, steps, keys, stored, maxHistory)
+	if err != nil {
+		return err
+	}
+	ours, err := collectSet(rows)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	for _, f := range batch {
+		if ours[f.claim.stepUUID] {
+			f.claim.event.checkpoint = f.json
+			s.again = append(s.again, f.claim)
+		}
+	}
+	s.mu.Unlock()
+	for _, f := range batch {
+		if !ours[f.claim.stepUUID] && f.claim.finish() {
+			s.lose(f.claim, "its checkpoint is dropped")
+		}
+	}
+	s.counts.Checkpoints.Add(uint64(len(ours)))
+	s.signal()
+	return nil
+}
+
+// uncheckpointable fails a step whose progress cannot be stored.
+func (s *Source) uncheckpointable(_ context.Context, f *finished, err error) {
+	s.fail(f.claim, failure{"checkpoint_error", "Checkpoint yield failed: " + err.Error(), true})
+}

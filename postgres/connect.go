@@ -1,0 +1,118 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// connectTimeout is how long one attempt to connect may take.
+const connectTimeout = 10 * time.Second
+
+// session are the settings that the protocol demands (worker-protocol §1.2):
+// triggers and functions of the schema name each other without a schema, and
+// columns hold UTC without saying so. Statements that touch a few rows by their
+// keys, but have many parts, look expensive enough to be compiled; that takes
+// seconds each time, and saves nothing.
+func session(c *pgx.ConnConfig) {
+	c.RuntimeParams["search_path"] = "tasker,public"
+	c.RuntimeParams["TimeZone"] = "UTC"
+	c.RuntimeParams["jit"] = "off"
+	if c.RuntimeParams["application_name"] == "" {
+		c.RuntimeParams["application_name"] = "taskerpy-worker"
+	}
+	if c.ConnectTimeout == 0 {
+		c.ConnectTimeout = connectTimeout
+	}
+}
+
+// ParseURL checks the URL of a database. Its error does not show the password.
+func ParseURL(url string) (*pgxpool.Config, error) {
+	c, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("database URL: %w", err)
+	}
+	session(c.ConnConfig)
+	return c, nil
+}
+
+// connect opens the pool and verifies that the database is a deployment's.
+func connect(ctx context.Context, o Options) (*pgxpool.Pool, error) {
+	c, err := ParseURL(o.URL)
+	if err != nil {
+		return nil, err
+	}
+	c.MaxConns = int32(max(o.MaxConnections-1, 2)) // one is for LISTEN
+	pool, err := pgxpool.NewWithConfig(ctx, c)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	if err := verify(ctx, pool); err != nil {
+		pool.Close()
+		return nil, err
+	}
+	return pool, nil
+}
+
+// verify looks for what a worker cannot do without (worker-protocol §1.1).
+func verify(ctx context.Context, pool *pgxpool.Pool) error {
+	var pgmq, transitions, send bool
+	err := pool.QueryRow(ctx, `SELECT to_regnamespace('pgmq') IS NOT NULL,
+		to_regclass('tasker.workflow_step_transitions') IS NOT NULL,
+		to_regprocedure('tasker.pgmq_send_with_notify(text,jsonb,integer)') IS NOT NULL`).Scan(&pgmq, &transitions, &send)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	var missing []string
+	if !pgmq {
+		missing = append(missing, "the extension pgmq")
+	}
+	if !transitions {
+		missing = append(missing, "the table tasker.workflow_step_transitions")
+	}
+	if !send {
+		missing = append(missing, "the function tasker.pgmq_send_with_notify")
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("%w: %s lacks %s: run the migrations of the deployment",
+			ErrUnavailable, pool.Config().ConnConfig.Database, strings.Join(missing, ", "))
+	}
+	return nil
+}
+
+// code is the SQLSTATE of an error of the database itself, "" for others.
+func code(err error) string {
+	var e *pgconn.PgError
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return ""
+}
+
+// isOfData tells whether a statement failed because of the values that it was
+// given, and will again.
+func isOfData(err error) bool {
+	c := code(err)
+	return strings.HasPrefix(c, "22") || strings.HasPrefix(c, "54") || c == "23514"
+}
+
+// pause waits between attempts, longer from one to the next: d is the last
+// wait, and the next one is returned. ok is false when ctx has ended.
+func pause(ctx context.Context, d time.Duration) (next time.Duration, ok bool) {
+	const shortest, longest = 50 * time.Millisecond, 5 * time.Second
+	d = max(d, shortest)
+	timer := time.NewTimer(jittered(d))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return min(2*d, longest), true
+	case <-ctx.Done():
+		return d, false
+	}
+}

@@ -1,0 +1,204 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/gofrs/uuid/v5"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tasker-systems/taskerpy/dispatch"
+)
+
+// outbox holds publications that nobody took yet.
+type outbox struct {
+	mu      sync.Mutex
+	waiting []dispatch.Publication
+	arrived chan struct{} // closed and replaced when something comes; nil while nobody waits
+	closed  bool
+}
+
+func (o *outbox) put(p dispatch.Publication) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.waiting = append(o.waiting, p)
+	o.tell()
+}
+
+func (o *outbox) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closed = true
+	o.tell()
+}
+
+// tell wakes who waits. o.mu is held.
+func (o *outbox) tell() {
+	if o.arrived != nil {
+		close(o.arrived)
+		o.arrived = nil
+	}
+}
+
+// publication is what became of a claim.
+func (s *Source) publication(c *claim, result []byte) dispatch.Publication {
+	return dispatch.Publication{
+		StepUUID: c.stepUUID, Attempt: c.attempt, Event: c.event.bytes(uuid.Must(uuid.NewV4())), Result: result, Handle: c,
+	}
+}
+
+// Publications waits for finished attempts whose events are to be published.
+// The message of such a step stays in its queue until Published: if this
+// worker dies before, another one publishes them. The error is
+// dispatch.ErrClosed or ctx.Err().
+func (s *Source) Publications(ctx context.Context) ([]dispatch.Publication, error) {
+	o := &s.outbox
+	for {
+		o.mu.Lock()
+		all := o.waiting
+		o.waiting = nil
+		if len(all) > 0 {
+			o.mu.Unlock()
+			return all, nil
+		}
+		if o.closed {
+			o.mu.Unlock()
+			return nil, dispatch.ErrClosed
+		}
+		if o.arrived == nil {
+			o.arrived = make(chan struct{})
+		}
+		arrived := o.arrived
+		o.mu.Unlock()
+		select {
+		case <-arrived:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// sendEvent sends a durable event. A notification with a payload may have 8,000
+// bytes, but the wrapper counts characters (worker-protocol §2.3).
+const (
+	maxNotified = 7000
+	sendEvent   = `SELECT tasker.pgmq_send_with_notify($1, $2::jsonb, 0)`
+	sendLarge   = `
+WITH sent AS (SELECT pgmq.send($1, $2::jsonb) AS msg_id),
+     event AS (SELECT json_build_object('event_type', 'message_ready', 'msg_id', msg_id, 'queue_name', $1,
+                 'namespace', tasker.extract_queue_namespace($1), 'ready_at', now(), 'delay_seconds', 0, 'payload_omitted', true)::text AS text FROM sent)
+SELECT pg_notify('pgmq_message_ready.' || tasker.extract_queue_namespace($1), text)::text, pg_notify('pgmq_message_ready', text)::text FROM event`
+)
+
+// Published sends the durable events of a publication and acknowledges the
+// message of its step, in one transaction.
+func (s *Source) Published(ctx context.Context, p dispatch.Publication, durable []dispatch.DomainEvent) error {
+	c, ok := p.Handle.(*claim)
+	if !ok {
+		return fmt.Errorf("publish events of step %s: this source does not know it", p.StepUUID)
+	}
+	acknowledge := `SELECT pgmq.archive($1, $2::bigint)`
+	if s.o.DeleteMessages {
+		acknowledge = `SELECT pgmq.delete($1, $2::bigint)`
+	}
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
+	defer cancel()
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		var batch pgx.Batch
+		for _, e := range durable {
+			event, _ := storable(e.JSON)
+			statement := sendEvent
+			if len(event) > maxNotified {
+				statement = sendLarge
+			}
+			batch.Queue(statement, eventsQueue(c.queue.namespace), event)
+		}
+		batch.Queue(acknowledge, c.queue.name, c.msgID)
+		return tx.SendBatch(ctx, &batch).Close()
+	})
+	switch {
+	case err == nil:
+		s.counts.Published.Add(uint64(len(durable)))
+	case isOfData(err) && len(durable) > 0:
+		s.log.Error("domain events cannot be stored", "step", c.name, "step_uuid", c.stepUUID, "error", err)
+		return s.Published(ctx, p, nil)
+	case errors.Is(err, context.Canceled):
+		return dispatch.ErrClosed
+	default:
+		return fmt.Errorf("publish events of step %s: %w", p.StepUUID, err)
+	}
+	s.drop(c)
+	return nil
+}
+
+// unpublishedSQL hydrates a step ($1) whose message ($2) was kept for its
+// events by a worker that died before it published them.
+const unpublishedSQL = `
+WITH ours AS (
+  SELECT t.workflow_step_uuid FROM tasker.workflow_step_transitions t
+   WHERE t.workflow_step_uuid = $1 AND t.metadata->>'events_of_message' = $2::text
+   ORDER BY t.sort_key DESC LIMIT 1
+)
+SELECT s.attempts, s.results,` + hydrateColumns + `
+  FROM ours` + hydrateJoins
+
+// publishAgain takes over the publication of a step's events; false when the
+// message is not kept for one.
+func (s *Source) publishAgain(ctx context.Context, q *queue, m *message) bool {
+	s.mu.Lock()
+	ours := s.held[*m.stepUUID]
+	s.mu.Unlock()
+	if ours != nil && ours.msgID == m.id {
+		return true // we have it still
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statementTimeout)
+	defer cancel()
+	var h hydrated
+	var attempts *int32
+	var results []byte
+	err := s.pool.QueryRow(ctx, unpublishedSQL, *m.stepUUID, fmt.Sprint(m.id)).Scan(append([]any{&attempts, &results}, h.targets()...)...)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false
+	}
+	if err != nil {
+		s.log.Warn("look for unpublished domain events", "step_uuid", m.stepUUID, "error", err)
+		return true // it comes again
+	}
+	c := &claim{queue: q, msgID: m.id, stepUUID: *m.stepUUID, publishing: true}
+	if attempts != nil {
+		c.attempt = int(*attempts)
+	}
+	c.finish()
+	if s.hydrate(ctx, c, &h); c.failureOfOurs != nil {
+		return false
+	}
+	s.mu.Lock()
+	s.held[c.stepUUID] = c
+	s.mu.Unlock()
+	s.log.Warn("domain events of a worker that is gone are published", "step", c.name, "task_uuid", c.taskUUID, "step_uuid", c.stepUUID)
+	s.outbox.put(s.publication(c, results))
+	return true
+}
+
+// Sync waits until the results that were handed in before are stored.
+func (s *Source) Sync(ctx context.Context) error {
+	return s.finished.settled(ctx)
+}
+
+// Subscribe, Consume and Consumed: durable events of a deployment are for
+// whoever reads their queue. Subscribers in this process get fast events only
+// (worker-protocol §3.12).
+
+// Subscribe does nothing.
+func (s *Source) Subscribe(context.Context, string) error { return nil }
+
+// Consume waits for the end of ctx.
+func (s *Source) Consume(ctx context.Context, _ string, _ int) ([]dispatch.DomainEvent, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// Consumed does nothing.
+func (s *Source) Consumed(context.Context, string, int64) error { return nil }

@@ -1,0 +1,112 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// counts are what Stats shows.
+type counts struct {
+	Claimed, ClaimBatches, Completed, CompleteBatches atomic.Uint64
+	Checkpoints, Released, Takeovers, Fenced          atomic.Uint64
+	Lost, Duplicates, Undecodable, Swept              atomic.Uint64
+	Retries, Reconnects, Published                    atomic.Uint64
+}
+
+// Stats count what happened since the start.
+type Stats struct {
+	Claimed         uint64 // steps claimed
+	ClaimBatches    uint64 // statements that did it, those that found nothing included
+	Completed       uint64 // results stored
+	CompleteBatches uint64 // statements that did it
+	Checkpoints     uint64 // stored
+	Released        uint64 // steps handed back unfinished
+	Takeovers       uint64 // steps of workers that were gone
+	Fenced          uint64 // steps that were lost to others, or cancelled, while we had them
+	Lost            uint64 // messages whose step another worker claimed first
+	Duplicates      uint64 // messages of steps that were finished already
+	Undecodable     uint64 // messages that name no step
+	Swept           uint64 // messages that others had forgotten to send
+	Retries         uint64 // statements that had to be repeated
+	Reconnects      uint64 // of the connection for notifications
+	Published       uint64 // durable domain events sent
+	Held            int    // steps that are ours at the moment
+	Unstored        int    // results that wait to be stored
+}
+
+// Stats reports what happened. It does no I/O.
+func (s *Source) Stats() Stats {
+	c := &s.counts
+	st := Stats{
+		Claimed: c.Claimed.Load(), ClaimBatches: c.ClaimBatches.Load(), Completed: c.Completed.Load(), CompleteBatches: c.CompleteBatches.Load(),
+		Checkpoints: c.Checkpoints.Load(), Released: c.Released.Load(), Takeovers: c.Takeovers.Load(), Fenced: c.Fenced.Load(),
+		Lost: c.Lost.Load(), Duplicates: c.Duplicates.Load(), Undecodable: c.Undecodable.Load(), Swept: c.Swept.Load(),
+		Retries: c.Retries.Load(), Reconnects: c.Reconnects.Load(), Published: c.Published.Load(),
+	}
+	s.mu.Lock()
+	st.Held = len(s.held)
+	s.mu.Unlock()
+	s.finished.mu.Lock()
+	st.Unstored = len(s.finished.waiting)
+	s.finished.mu.Unlock()
+	return st
+}
+
+// Pool is the state of the connections.
+type Pool struct {
+	Size, Idle, Max int
+	Acquires        int64
+	AcquireWait     time.Duration // in total
+	Errors          int64         // acquisitions that were given up
+}
+
+// Pool reports on the connections. It does no I/O.
+func (s *Source) Pool() Pool {
+	p := s.pool.Stat()
+	return Pool{
+		Size: int(p.TotalConns()), Idle: int(p.IdleConns()), Max: int(p.MaxConns()),
+		Acquires: p.AcquireCount(), AcquireWait: p.AcquireDuration(), Errors: p.CanceledAcquireCount(),
+	}
+}
+
+// QueueDepth is how much waits for a namespace's workers.
+type QueueDepth struct {
+	Namespace string
+	Messages  int64
+	Oldest    time.Duration // age of the oldest message; 0 without one
+}
+
+// QueueDepths asks the database how much waits.
+func (s *Source) QueueDepths(ctx context.Context) ([]QueueDepth, error) {
+	depths := make([]QueueDepth, 0, len(s.queues))
+	var batch pgx.Batch
+	for _, q := range s.queues {
+		d := QueueDepth{Namespace: q.namespace}
+		depths = append(depths, d)
+		at := len(depths) - 1
+		batch.Queue(`SELECT queue_length, COALESCE(oldest_msg_age_sec, 0) FROM pgmq.metrics($1)`, q.name).QueryRow(func(row pgx.Row) error {
+			var age int64
+			if err := row.Scan(&depths[at].Messages, &age); err != nil {
+				return err
+			}
+			depths[at].Oldest = time.Duration(age) * time.Second
+			return nil
+		})
+	}
+	if err := s.pool.SendBatch(ctx, &batch).Close(); err != nil {
+		return nil, fmt.Errorf("ask for the depth of queues: %w", err)
+	}
+	return depths, nil
+}
+
+// Ping asks the database whether it is there.
+func (s *Source) Ping(ctx context.Context) error {
+	if err := s.pool.Ping(ctx); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return nil
+}
