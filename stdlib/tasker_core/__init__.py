@@ -31,97 +31,19 @@ from tasker_core._tasker_core import (
     poll_in_process_events,
     poll_step_events,
 )
-from tasker_core.bootstrap import (
-    bootstrap_worker,
-    get_worker_status,
-    is_worker_running,
-    stop_worker,
-    transition_to_graceful_shutdown,
-)
-from tasker_core.errors import (
-    AuthenticationError,
-    AuthorizationError,
-    BusinessLogicError,
-    ConfigurationError,
-    NetworkError,
-    NotFoundError,
-    PermanentError,
-    RateLimitError,
-    ResourceContentionError,
-    RetryableError,
-    ServiceUnavailableError,
-)
-from tasker_core.errors import TimeoutError as StepTimeoutError
-from tasker_core.errors import ValidationError as StepValidationError
-from tasker_core.errors.error_classifier import (
-    ErrorClassifier,
-    get_classifier,
-    is_permanent,
-    is_retryable,
-)
-from tasker_core.event_bridge import EventBridge, EventNames
-from tasker_core.event_poller import EventPoller
-from tasker_core.exceptions import (
-    ConversionError,
-    FFIError,
-    TaskerError,
-    WorkerAlreadyRunningError,
-    WorkerBootstrapError,
-    WorkerNotInitializedError,
-)
-from tasker_core.handler import HandlerRegistry, StepHandler
-from tasker_core.logging import log_debug, log_error, log_info, log_trace, log_warn
-from tasker_core.models import (
-    DependencyResultsWrapper,
-    HandlerWrapper,
-    StepDefinitionWrapper,
-    TaskSequenceStepWrapper,
-    TaskWrapper,
-    WorkflowStepWrapper,
-)
-from tasker_core.registry import (
-    BaseResolver,
-    ClassLookupResolver,
-    ExplicitMappingResolver,
-    HandlerDefinition,
-    MethodDispatchWrapper,
-    RegistryResolver,
-    ResolutionError,
-    ResolverChain,
-    ResolverNotFoundError,
-)
-from tasker_core.step_execution_subscriber import StepExecutionError, StepExecutionSubscriber
-from tasker_core.step_handler import ApiHandler, ApiResponse, DecisionHandler
-from tasker_core.template_discovery import HandlerDiscovery, TemplateParser, TemplatePath
-from tasker_core.types import (
-    BatchAnalyzerOutcome,
-    BatchWorkerContext,
-    BatchWorkerOutcome,
-    BootstrapConfig,
-    BootstrapResult,
-    CursorConfig,
-    DecisionPointOutcome,
-    DecisionType,
-    ErrorType,
-    FfiDispatchMetrics,
-    FfiStepEvent,
-    LogContext,
-    ResultStatus,
-    StarvationWarning,
-    StepContext,
-    StepError,
-    StepExecutionResult,
-    StepHandlerCallResult,
-    StepHandlerResult,
-    WorkerState,
-    WorkerStatus,
-)
 
 if TYPE_CHECKING:
     from tasker_core.batch_processing import (
         Batchable,
         BatchAggregationScenario,
         BatchWorkerConfig,
+    )
+    from tasker_core.bootstrap import (
+        bootstrap_worker,
+        get_worker_status,
+        is_worker_running,
+        stop_worker,
+        transition_to_graceful_shutdown,
     )
     from tasker_core.client import HealthResponse as ClientHealthResponse
     from tasker_core.client import PaginationInfo as ClientPaginationInfo
@@ -140,19 +62,96 @@ if TYPE_CHECKING:
         StepResult,
     )
     from tasker_core.domain_events import publish_domain_event as publish_domain_event
+    from tasker_core.errors import (
+        AuthenticationError,
+        AuthorizationError,
+        BusinessLogicError,
+        ConfigurationError,
+        NetworkError,
+        NotFoundError,
+        PermanentError,
+        RateLimitError,
+        ResourceContentionError,
+        RetryableError,
+        ServiceUnavailableError,
+    )
+    from tasker_core.errors import TimeoutError as StepTimeoutError
+    from tasker_core.errors import ValidationError as StepValidationError
+    from tasker_core.errors.error_classifier import (
+        ErrorClassifier,
+        get_classifier,
+        is_permanent,
+        is_retryable,
+    )
+    from tasker_core.event_bridge import EventBridge, EventNames
+    from tasker_core.event_poller import EventPoller
+    from tasker_core.exceptions import (
+        ConversionError,
+        FFIError,
+        TaskerError,
+        WorkerAlreadyRunningError,
+        WorkerBootstrapError,
+        WorkerNotInitializedError,
+    )
+    from tasker_core.handler import HandlerRegistry, StepHandler
+    from tasker_core.logging import log_debug, log_error, log_info, log_trace, log_warn
+    from tasker_core.models import (
+        DependencyResultsWrapper,
+        HandlerWrapper,
+        StepDefinitionWrapper,
+        TaskSequenceStepWrapper,
+        TaskWrapper,
+        WorkflowStepWrapper,
+    )
     from tasker_core.observability import get_health_check, get_metrics, get_worker_config
+    from tasker_core.registry import (
+        BaseResolver,
+        ClassLookupResolver,
+        ExplicitMappingResolver,
+        HandlerDefinition,
+        MethodDispatchWrapper,
+        RegistryResolver,
+        ResolutionError,
+        ResolverChain,
+        ResolverNotFoundError,
+    )
+    from tasker_core.step_execution_subscriber import StepExecutionError, StepExecutionSubscriber
+    from tasker_core.step_handler import ApiHandler, ApiResponse, DecisionHandler
+    from tasker_core.template_discovery import HandlerDiscovery, TemplateParser, TemplatePath
     from tasker_core.types import (
+        BatchAnalyzerOutcome,
+        BatchWorkerContext,
+        BatchWorkerOutcome,
+        BootstrapConfig,
+        BootstrapResult,
         ComponentHealth,
+        CursorConfig,
+        DecisionPointOutcome,
+        DecisionType,
         DomainEventMetadata,
+        ErrorType,
         ExecutionResult,
+        FfiDispatchMetrics,
+        FfiStepEvent,
         HealthCheck,
         InProcessDomainEvent,
+        LogContext,
+        ResultStatus,
+        StarvationWarning,
+        StepContext,
+        StepError,
+        StepExecutionResult,
+        StepHandlerCallResult,
+        StepHandlerResult,
         WorkerConfig,
         WorkerMetrics,
+        WorkerState,
+        WorkerStatus,
     )
     from tasker_core.worker import Worker
 
     get_config = get_worker_config
+    worker_status = get_worker_status
 
 __all__ = [
     "ApiHandler",
@@ -279,51 +278,78 @@ __all__ = [
 ]
 
 
-# Another name that programs look for; it is no part of the export list.
-worker_status = get_worker_status
-
-
 def version() -> str:
-    """Return the version of the package, equal to ``__version__``."""
+    """Return the version of the package, equal to ``__version__``.
+
+    >>> version() == __version__
+    True
+    """
     return get_version()
 
 
-# What few programs use is imported when it is asked for; the module and the
-# name it has there.
-_LATER = {
-    "BasePublisher": ("domain_events", "BasePublisher"),
-    "BaseSubscriber": ("domain_events", "BaseSubscriber"),
-    "Batchable": ("batch_processing", "Batchable"),
-    "BatchAggregationScenario": ("batch_processing", "BatchAggregationScenario"),
-    "BatchWorkerConfig": ("batch_processing", "BatchWorkerConfig"),
+# Nearly everything is imported when it is asked for: pydantic, which the
+# models need, takes longer than all the rest. By module, what it has.
+_NAMES = {
+    "batch_processing": "Batchable BatchAggregationScenario BatchWorkerConfig",
+    "bootstrap": """
+        bootstrap_worker get_worker_status is_worker_running stop_worker
+        transition_to_graceful_shutdown
+    """,
+    "client": "TaskerClient",
+    "domain_events": """
+        BasePublisher BaseSubscriber EventDeclaration InProcessDomainEventPoller PublishContext
+        StepEventContext StepResult publish_domain_event
+    """,
+    "errors": """
+        AuthenticationError AuthorizationError BusinessLogicError ConfigurationError NetworkError
+        NotFoundError PermanentError RateLimitError ResourceContentionError RetryableError
+        ServiceUnavailableError
+    """,
+    "errors.error_classifier": "ErrorClassifier get_classifier is_permanent is_retryable",
+    "event_bridge": "EventBridge EventNames",
+    "event_poller": "EventPoller",
+    "exceptions": """
+        ConversionError FFIError TaskerError WorkerAlreadyRunningError WorkerBootstrapError
+        WorkerNotInitializedError
+    """,
+    "handler": "HandlerRegistry",
+    "logging": "log_debug log_error log_info log_trace log_warn",
+    "models": """
+        DependencyResultsWrapper HandlerWrapper StepDefinitionWrapper TaskSequenceStepWrapper
+        TaskWrapper WorkflowStepWrapper
+    """,
+    "observability": "get_health_check get_metrics get_worker_config",
+    "registry": """
+        BaseResolver ClassLookupResolver ExplicitMappingResolver HandlerDefinition
+        MethodDispatchWrapper RegistryResolver ResolutionError ResolverChain ResolverNotFoundError
+    """,
+    "step_execution_subscriber": "StepExecutionError StepExecutionSubscriber",
+    "step_handler": "ApiHandler ApiResponse DecisionHandler StepHandler",
+    "template_discovery": "HandlerDiscovery TemplateParser TemplatePath",
+    "types": """
+        BatchAnalyzerOutcome BatchWorkerContext BatchWorkerOutcome BootstrapConfig BootstrapResult
+        ComponentHealth CursorConfig DecisionPointOutcome DecisionType DomainEventMetadata
+        ErrorType ExecutionResult FfiDispatchMetrics FfiStepEvent HealthCheck InProcessDomainEvent
+        LogContext ResultStatus StarvationWarning StepContext StepError StepExecutionResult
+        StepHandlerCallResult StepHandlerResult WorkerConfig WorkerMetrics WorkerState WorkerStatus
+    """,
+    "worker": "Worker",
+}
+# The module and the name there of every name that can be asked for.
+_LATER = {name: (module, name) for module, names in _NAMES.items() for name in names.split()} | {
+    "StepTimeoutError": ("errors", "TimeoutError"),
+    "StepValidationError": ("errors", "ValidationError"),
     "ClientHealthResponse": ("client", "HealthResponse"),
     "ClientPaginationInfo": ("client", "PaginationInfo"),
     "ClientStepAuditResponse": ("client", "StepAuditResponse"),
     "ClientStepResponse": ("client", "StepResponse"),
     "ClientTaskListResponse": ("client", "TaskListResponse"),
     "ClientTaskResponse": ("client", "TaskResponse"),
-    "ComponentHealth": ("types", "ComponentHealth"),
-    "DomainEventMetadata": ("types", "DomainEventMetadata"),
-    "EventDeclaration": ("domain_events", "EventDeclaration"),
-    "ExecutionResult": ("types", "ExecutionResult"),
-    "HealthCheck": ("types", "HealthCheck"),
-    "InProcessDomainEvent": ("types", "InProcessDomainEvent"),
-    "InProcessDomainEventPoller": ("domain_events", "InProcessDomainEventPoller"),
-    "PublishContext": ("domain_events", "PublishContext"),
-    "StepEventContext": ("domain_events", "StepEventContext"),
-    "StepResult": ("domain_events", "StepResult"),
-    "TaskerClient": ("client", "TaskerClient"),
-    "Worker": ("worker", "Worker"),
-    "WorkerConfig": ("types", "WorkerConfig"),
-    "WorkerMetrics": ("types", "WorkerMetrics"),
-    "get_health_check": ("observability", "get_health_check"),
-    "get_metrics": ("observability", "get_metrics"),
-    "get_worker_config": ("observability", "get_worker_config"),
-    # No part of the export list.
+    # Other names that programs look for; they are no part of the export list.
     "get_config": ("observability", "get_worker_config"),
-    "publish_domain_event": ("domain_events", "publish_domain_event"),
+    "worker_status": ("bootstrap", "get_worker_status"),
 }
-_LATER_MODULES = frozenset(module for module, _ in _LATER.values())
+_LATER_MODULES = frozenset(module for module in _NAMES if "." not in module)
 
 if not TYPE_CHECKING:
 

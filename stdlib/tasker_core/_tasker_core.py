@@ -68,17 +68,29 @@ _LOG_LEVELS = {"error": 40, "warn": 30, "info": 20, "debug": 10, "trace": 5}
 
 
 def get_version() -> str:
-    """Return the version of the package."""
+    """Return the version of the package.
+
+    >>> get_version() == __version__
+    True
+    """
     return __version__
 
 
 def get_rust_version() -> str:
-    """Return what the host is, with the words that programs look for."""
+    """Return what the host is, with the words that programs look for.
+
+    >>> "tasker-py" in get_rust_version()
+    True
+    """
     return f"tasker-py {__version__} (rustc-compatible host: taskerpy)"
 
 
 def health_check() -> bool:
-    """Return ``True``: the module is there."""
+    """Return ``True``: the module is there.
+
+    >>> health_check()
+    True
+    """
     return True
 
 
@@ -143,12 +155,24 @@ def log_trace(message: str, fields: dict[str, _Any] | None = None) -> None:
 
 
 def poll_step_events() -> dict[str, _Any] | None:
-    """Return the next step that waits for Python, or ``None``."""
+    """Return the next step that waits for Python, or ``None``.
+
+    >>> poll_step_events()
+    Traceback (most recent call last):
+        ...
+    RuntimeError: Worker not initialized. Call bootstrap_worker() first.
+    """
     return _enter_dict_or_none("poll_step_events")
 
 
 def complete_step_event(event_id_str: str, completion_data: dict[str, _Any]) -> bool:
-    """Hand in the result of a step; ``False`` if nobody waits for it."""
+    """Hand in the result of a step; ``False`` if nobody waits for it.
+
+    >>> complete_step_event("7", {})
+    Traceback (most recent call last):
+        ...
+    ValueError: Invalid event_id format: ...
+    """
     _expect("event_id_str", event_id_str, str)
     _expect("completion_data", completion_data, dict)
     event_id = _uuid(event_id_str, "Invalid event_id format")
@@ -178,22 +202,46 @@ def checkpoint_yield_step_event(event_id_str: str, checkpoint_data: dict[str, _A
 
 
 def get_ffi_dispatch_metrics() -> dict[str, _Any]:
-    """Return counts and ages of the steps that Python has not answered."""
+    """Return counts and ages of the steps that Python has not answered.
+
+    >>> get_ffi_dispatch_metrics()
+    Traceback (most recent call last):
+        ...
+    RuntimeError: Worker not initialized. Call bootstrap_worker() first.
+    """
     return _enter_dict("get_ffi_dispatch_metrics")
 
 
 def check_starvation_warnings() -> bool:
-    """Log every step that Python has kept for too long."""
+    """Log every step that Python has kept for too long.
+
+    >>> check_starvation_warnings()
+    Traceback (most recent call last):
+        ...
+    RuntimeError: Worker not initialized. Call bootstrap_worker() first.
+    """
     return bool(_enter("check_starvation_warnings"))
 
 
 def cleanup_timeouts() -> int:
-    """Fail the steps that Python will not answer any more; return how many."""
+    """Fail the steps that Python will not answer any more; return how many.
+
+    >>> cleanup_timeouts()
+    Traceback (most recent call last):
+        ...
+    RuntimeError: Worker not initialized. Call bootstrap_worker() first.
+    """
     return int(_enter("cleanup_timeouts"))
 
 
 def poll_in_process_events() -> dict[str, _Any] | None:
-    """Return the next domain event of this process, or ``None``."""
+    """Return the next domain event of this process, or ``None``.
+
+    >>> poll_in_process_events()
+    Traceback (most recent call last):
+        ...
+    RuntimeError: Worker not initialized. Call bootstrap_worker() first.
+    """
     return _enter_dict_or_none("poll_in_process_events")
 
 

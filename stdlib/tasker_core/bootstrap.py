@@ -26,6 +26,9 @@ def bootstrap_worker(config: BootstrapConfig | None = None) -> BootstrapResult:
 
     Raises:
         RuntimeError: the worker cannot be started (``Bootstrap failed: …``).
+
+    >>> bootstrap_worker(BootstrapConfig(namespace="shop")).status  # doctest: +SKIP
+    'started'
     """
     answer = _bootstrap_worker(None if config is None else config.model_dump())
     status = answer.get("status", "")
@@ -43,6 +46,9 @@ def stop_worker() -> str:
 
     Raises:
         RuntimeError: the worker cannot be stopped.
+
+    >>> stop_worker()
+    'Worker system not running'
     """
     return _stop_worker()
 
@@ -52,6 +58,9 @@ def get_worker_status() -> WorkerStatus:
 
     Raises:
         RuntimeError: there is a worker but it cannot be asked.
+
+    >>> get_worker_status().running
+    False
     """
     return WorkerStatus.model_validate(_get_worker_status())
 
@@ -61,10 +70,19 @@ def transition_to_graceful_shutdown() -> str:
 
     Raises:
         RuntimeError: there is no worker, or it cannot be stopped.
+
+    >>> transition_to_graceful_shutdown()
+    Traceback (most recent call last):
+        ...
+    RuntimeError: Worker not initialized. Call bootstrap_worker() first.
     """
     return _transition_to_graceful_shutdown()
 
 
 def is_worker_running() -> bool:
-    """Return whether this process has a worker."""
+    """Return whether this process has a worker.
+
+    >>> is_worker_running()
+    False
+    """
     return _is_worker_running()

@@ -3,15 +3,20 @@
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tasker_core._patchable import patchable
 from tasker_core.logging import log_warn
 
 __all__ = ["EventBridge", "EventNames"]
 
 
 class EventNames:
-    """The events of a step's way through Python."""
+    """The events of a step's way through Python.
+
+    >>> EventNames.STEP_COMPLETION_SENT
+    'step.completion.sent'
+    """
 
     STEP_EXECUTION_RECEIVED = "step.execution.received"
     STEP_COMPLETION_SENT = "step.completion.sent"
@@ -121,3 +126,14 @@ class EventBridge:
     def event_schema(self) -> dict[str, str]:
         """What each event of :class:`EventNames` is published with."""
         return dict(self._event_schema)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = patchable(
+        __name__,
+        {
+            "EventEmitter": "pyee:EventEmitter",
+            "log_debug": "tasker_core.logging:log_debug",
+            "log_info": "tasker_core.logging:log_info",
+        },
+    )

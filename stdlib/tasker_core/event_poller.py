@@ -2,8 +2,9 @@
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tasker_core._patchable import patchable
 from tasker_core._tasker_core import check_starvation_warnings as _check_starvation_warnings
 from tasker_core._tasker_core import cleanup_timeouts as _cleanup_timeouts
 from tasker_core._tasker_core import complete_step_event as _complete_step_event
@@ -32,6 +33,11 @@ class EventPoller:
         polling_interval_ms: Milliseconds between polls when there is nothing.
         starvation_check_interval: Polls between looks for starving steps.
         cleanup_interval: Polls between looks for timed-out steps.
+
+    >>> poller = EventPoller(polling_interval_ms=20)
+    >>> poller.on_step_event(print)
+    >>> poller.is_running
+    False
     """
 
     DEFAULT_POLL_INTERVAL_MS = 10
@@ -214,3 +220,7 @@ class EventPoller:
                 callback(error)
             except Exception as exc:
                 log_warn(f"EventPoller: an error callback failed: {type(exc).__name__}: {exc}")
+
+
+if not TYPE_CHECKING:
+    __getattr__ = patchable(__name__, {"log_info": "tasker_core.logging:log_info", "time": "time"})

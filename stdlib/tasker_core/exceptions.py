@@ -16,24 +16,51 @@ __all__ = [
 
 
 class TaskerError(Exception):
-    """Base of the exceptions of this module."""
+    """Base of the exceptions of this module.
+
+    >>> issubclass(WorkerNotInitializedError, TaskerError)
+    True
+    """
 
 
 class WorkerNotInitializedError(TaskerError):
-    """Something was asked of a worker that has not been started."""
+    """Something was asked of a worker that has not been started.
+
+    >>> from tasker_core import get_metrics
+    >>> get_metrics()
+    Traceback (most recent call last):
+        ...
+    tasker_core.exceptions.WorkerNotInitializedError: Worker is not running
+    """
 
 
 class WorkerBootstrapError(TaskerError):
-    """The worker could not be started."""
+    """The worker could not be started.
+
+    >>> str(WorkerBootstrapError("no templates"))
+    'no templates'
+    """
 
 
 class WorkerAlreadyRunningError(TaskerError):
-    """A worker was to be started while one is running."""
+    """A worker was to be started while one is running.
+
+    >>> str(WorkerAlreadyRunningError("one runs already"))
+    'one runs already'
+    """
 
 
 class FFIError(TaskerError):
-    """A call into the host failed."""
+    """A call into the host failed.
+
+    >>> str(FFIError("the host is gone"))
+    'the host is gone'
+    """
 
 
 class ConversionError(TaskerError):
-    """A value could not be carried between Python and the host."""
+    """A value could not be carried between Python and the host.
+
+    >>> str(ConversionError("a set is no JSON"))
+    'a set is no JSON'
+    """

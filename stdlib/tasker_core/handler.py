@@ -265,6 +265,11 @@ class HandlerRegistry:
         count = 0
         for handler_callable in HandlerDiscovery.discover_all_handlers(Path(path)):
             handler_class = self._find_and_load_handler_class(handler_callable)
+            if handler_class is None:
+                handler_class = _class_of_function(handler_callable)
+                if handler_class is not None and handler_class.handler_name != handler_callable:
+                    # Unlike a class, a function is not looked up by its path.
+                    self.register(handler_callable, handler_class)
             if handler_class is not None and handler_class.handler_name:
                 self.register(handler_class.handler_name, handler_class)
                 count += 1
@@ -297,6 +302,16 @@ class HandlerRegistry:
             )
             return None
         return found if _is_subclass(found, StepHandler) else None
+
+
+def _class_of_function(callable_name: str) -> type[StepHandler] | None:
+    """Return what the decorated function with this path, in a loaded module, carries."""
+    module_name, _, name = callable_name.rpartition(".")
+    module = sys.modules.get(module_name)
+    if module is None or isinstance(getattr(module, name, None), type):
+        return None
+    found = _handler_class_of(module, name)
+    return found if _is_subclass(found, StepHandler) else None
 
 
 def _handler_class_of(module: Any, attribute: str) -> Any:

@@ -24,27 +24,42 @@ Fields = dict[str, Any] | LogContext | None
 
 
 def log_error(message: str, fields: Fields = None) -> None:
-    """Log that something failed."""
+    """Log that something failed.
+
+    >>> log_error("charged", {"order_id": 7})
+    """
     _log_error(message, _normalize_fields(fields))
 
 
 def log_warn(message: str, fields: Fields = None) -> None:
-    """Log something that somebody should look at."""
+    """Log something that somebody should look at.
+
+    >>> log_warn("charged", {"order_id": 7})
+    """
     _log_warn(message, _normalize_fields(fields))
 
 
 def log_info(message: str, fields: Fields = None) -> None:
-    """Log what happens in the ordinary course of work."""
+    """Log what happens in the ordinary course of work.
+
+    >>> log_info("charged", {"order_id": 7})
+    """
     _log_info(message, _normalize_fields(fields))
 
 
 def log_debug(message: str, fields: Fields = None) -> None:
-    """Log what helps to find out why something happened."""
+    """Log what helps to find out why something happened.
+
+    >>> log_debug("charged", {"order_id": 7})
+    """
     _log_debug(message, _normalize_fields(fields))
 
 
 def log_trace(message: str, fields: Fields = None) -> None:
-    """Log every little thing."""
+    """Log every little thing.
+
+    >>> log_trace("charged", {"order_id": 7})
+    """
     _log_trace(message, _normalize_fields(fields))
 
 

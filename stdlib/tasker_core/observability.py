@@ -8,8 +8,9 @@ tasker_core.exceptions.WorkerNotInitializedError: Worker is not running
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tasker_core._patchable import patchable
 from tasker_core._tasker_core import get_health_check as _get_health_check
 from tasker_core._tasker_core import get_metrics as _get_metrics
 from tasker_core._tasker_core import get_worker_config as _get_worker_config
@@ -86,3 +87,7 @@ def _ask(native: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         if "not initialized" in text or "not running" in text:
             raise WorkerNotInitializedError("Worker is not running") from exc
         raise
+
+
+if not TYPE_CHECKING:
+    __getattr__ = patchable(__name__, {"log_debug": "tasker_core.logging:log_debug"})

@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from tasker_core._execution import (
@@ -19,6 +19,7 @@ from tasker_core._execution import (
     name_of,
     not_found,
 )
+from tasker_core._patchable import patchable
 from tasker_core._payloads import fitting_metadata
 from tasker_core._tasker_core import (
     checkpoint_yield_step_event as _checkpoint_yield_step_event,
@@ -44,7 +45,12 @@ _UNKNOWN_HANDLER = "unknown_handler"
 
 
 class StepExecutionError(Exception):
-    """For programs around handlers that want to say how a step failed."""
+    """For programs around handlers that want to say how a step failed.
+
+    >>> error = StepExecutionError("no funds", error_type="declined", retryable=False)
+    >>> str(error), error.error_type, error.retryable
+    ('no funds', 'declined', False)
+    """
 
     def __init__(
         self,
@@ -62,6 +68,11 @@ class StepExecutionSubscriber:
 
     Works on the thread that publishes, so one step after the other as long as
     one thread publishes.
+
+    >>> subscriber = StepExecutionSubscriber(EventBridge(), HandlerRegistry(), "worker-1")
+    >>> subscriber.start()
+    >>> subscriber.is_active
+    True
     """
 
     def __init__(
@@ -346,3 +357,15 @@ def _log_fields(event: FfiStepEvent) -> dict[str, Any]:
         "step_uuid": event.step_uuid,
         "correlation_id": event.correlation_id,
     }
+
+
+if not TYPE_CHECKING:
+    __getattr__ = patchable(
+        __name__,
+        {
+            "asyncio": "asyncio",
+            "log_debug": "tasker_core.logging:log_debug",
+            "log_info": "tasker_core.logging:log_info",
+            "traceback": "traceback",
+        },
+    )

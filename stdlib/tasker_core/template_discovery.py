@@ -6,8 +6,9 @@ broken: it is logged and left out, as a worker must start without it.
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tasker_core._patchable import patchable
 from tasker_core.logging import log_debug, log_warn
 
 __all__ = ["HandlerDiscovery", "TemplateParser", "TemplatePath"]
@@ -212,3 +213,7 @@ def _read(file: Path) -> dict[str, Any] | None:
 
 def _one_line(exc: BaseException) -> str:
     return " ".join(f"{type(exc).__name__}: {exc}".split())
+
+
+if not TYPE_CHECKING:
+    __getattr__ = patchable(__name__, {"log_info": "tasker_core.logging:log_info", "yaml": "yaml"})

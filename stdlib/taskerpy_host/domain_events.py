@@ -23,29 +23,29 @@ def publish(request: bytes) -> bytes:
     """Lets the publishers of a step shape its events.
 
     Request: ``{"task_sequence_step": …, "execution_result": …}``. Answer:
-    ``{"events": […], "refused": n}`` with the events as
-    :func:`publish_step_events` delivers them, and how many the host refused
-    because they do not fit their schema.
+    ``{"events": […], "failed": n}`` with the events as
+    :func:`publish_step_events` delivers them, and how many did not go out
+    because they do not fit their schema or a publisher failed.
     """
     step = from_json(request)
     events: list[dict[str, Any]] = []
-    refused = 0
+    failed: list[str] = []
 
     def deliver(event: dict[str, Any]) -> None:
-        nonlocal refused
         declared = step["task_sequence_step"]["step_definition"]["publishes_events"]
         schema = declared[event["declaration"]].get("schema")
-        try:
-            _taskerpy.call(
-                "check_domain_event", to_json({"schema": schema, "payload": event["payload"]})
-            )
-        except ValueError:
-            refused += 1
-            raise
+        _taskerpy.call(
+            "check_domain_event", to_json({"schema": schema, "payload": event["payload"]})
+        )
         events.append(event)
 
-    publish_step_events(step["task_sequence_step"], step["execution_result"], deliver)
-    return to_json({"events": events, "refused": refused})
+    publish_step_events(
+        step["task_sequence_step"],
+        step["execution_result"],
+        deliver,
+        lambda name, error: failed.append(name),
+    )
+    return to_json({"events": events, "failed": len(failed)})
 
 
 def subscribe(_: bytes) -> bytes:

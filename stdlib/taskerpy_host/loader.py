@@ -33,20 +33,30 @@ def load(request: bytes) -> bytes:
         for module in _import(path, problems):
             if module not in modules:
                 modules.append(module)
-    found: list[dict[str, Any]] = []
+    found: list[tuple[type, dict[str, Any]]] = []
     registry = HandlerRegistry.instance(skip_bootstrap=True)
     for module in modules:
         registry._scan_module_for_handlers(module, StepHandler)
         found.extend(_describe(module))
+    classes = [cls for cls, _ in found]
     return json.dumps(
         {
-            "handlers": found,
+            "handlers": [entry for cls, entry in found if not _is_mere_base(cls, classes)],
             "problems": problems,
             "modules": [m.__name__ for m in modules],
             "subscribers": _have_subscribers(),
         },
         default=str,
     ).encode()
+
+
+def _is_mere_base(cls: type, others: list[type]) -> bool:
+    """Whether a class is there to derive handlers from, not to be called itself."""
+    if getattr(cls, "handler_name", ""):
+        return False
+    return inspect.isabstract(cls) or any(
+        other is not cls and issubclass(other, cls) for other in others
+    )
 
 
 def _have_subscribers() -> bool:
@@ -273,7 +283,7 @@ def _problem(path: str, error: BaseException) -> dict[str, Any]:
     }
 
 
-def _describe(module: ModuleType) -> list[dict[str, Any]]:
+def _describe(module: ModuleType) -> list[tuple[type, dict[str, Any]]]:
     """The handlers that a module itself defines, in the order of its lines."""
     found = []
     for name, value in list(vars(module).items()):
@@ -281,12 +291,12 @@ def _describe(module: ModuleType) -> list[dict[str, Any]]:
         if isinstance(cls, type):
             entry = _describe_function(value, cls)
         elif _is_subclass(value, StepHandler) and value is not StepHandler:
-            entry = _describe_class(value)
+            cls, entry = value, _describe_class(value)
         else:
             continue
         if getattr(value, "__module__", None) == module.__name__:
-            found.append({**entry, "module": module.__name__, "attribute": name})
-    return sorted(found, key=lambda entry: entry["line"])
+            found.append((cls, {**entry, "module": module.__name__, "attribute": name}))
+    return sorted(found, key=lambda pair: pair[1]["line"])
 
 
 def _describe_class(cls: type) -> dict[str, Any]:

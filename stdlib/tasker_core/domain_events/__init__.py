@@ -24,9 +24,10 @@ True
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasker_core import _tasker_core
+from tasker_core._patchable import patchable
 from tasker_core.domain_events._direct import publish_domain_event as publish_domain_event
 from tasker_core.domain_events._models import (
     EventDeclaration,
@@ -41,6 +42,10 @@ from tasker_core.domain_events._publisher import BasePublisher, DefaultPublisher
 from tasker_core.domain_events._publisher_registry import PublisherRegistry
 from tasker_core.domain_events._subscriber import BaseSubscriber
 from tasker_core.domain_events._subscriber_registry import SubscriberRegistry
+from tasker_core.logging import log_debug as log_debug
+from tasker_core.logging import log_error as log_error
+from tasker_core.logging import log_info as log_info
+from tasker_core.logging import log_warn as log_warn
 
 __all__ = [
     "BasePublisher",
@@ -58,3 +63,7 @@ __all__ = [
 # Where pollers get events from. It stands here, and not where it is used,
 # because programs put another in its place under this name.
 _poll_in_process_events: Callable[[], dict[str, Any] | None] = _tasker_core.poll_in_process_events
+
+
+if not TYPE_CHECKING:
+    __getattr__ = patchable(__name__, {"threading": "threading", "time": "time"})

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from tasker_core.logging import log_error, log_warn
+from tasker_core import domain_events
 from tasker_core.types import InProcessDomainEvent
 
 __all__ = ["DomainEventCallback", "ErrorCallback", "InProcessDomainEventPoller"]
@@ -112,7 +112,7 @@ class InProcessDomainEventPoller:
             return
         thread.join(timeout)
         if thread.is_alive():
-            log_warn(
+            domain_events.log_warn(
                 f"InProcessDomainEventPoller: a callback is still running {timeout} s after stop()"
             )
 
@@ -143,9 +143,7 @@ class InProcessDomainEventPoller:
 
     def _poll_once(self, stopped: threading.Event) -> int:
         """Fetch and process what there is, up to the limit; return how many."""
-        # Looked up at each turn, where programs may have put another.
-        from tasker_core import domain_events
-
+        # domain_events is asked at each turn: programs may have put another there.
         for count in range(self._max_events_per_poll):
             if stopped.is_set():
                 return count
@@ -161,7 +159,7 @@ class InProcessDomainEventPoller:
             self._count_lost(event_data)
             event = InProcessDomainEvent.model_validate(_with_execution_result(event_data))
         except Exception as exc:
-            log_error(
+            domain_events.log_error(
                 f"InProcessDomainEventPoller: an event cannot be read: {type(exc).__name__}: {exc}"
             )
             self._emit_error(exc)
@@ -172,7 +170,7 @@ class InProcessDomainEventPoller:
             try:
                 callback(event)
             except Exception as exc:
-                log_error(
+                domain_events.log_error(
                     f"InProcessDomainEventPoller: a callback failed with {event.event_name}: "
                     f"{type(exc).__name__}: {exc}"
                 )
@@ -183,7 +181,9 @@ class InProcessDomainEventPoller:
         lost = event_data.get("lagged")
         if type(lost) is int and lost > 0:
             self._events_lagged += lost
-            log_warn(f"InProcessDomainEventPoller: {lost} events were lost, callbacks are too slow")
+            domain_events.log_warn(
+                f"InProcessDomainEventPoller: {lost} events were lost, callbacks are too slow"
+            )
 
     def _emit_error(self, error: Exception) -> None:
         with self._callbacks_lock:
@@ -192,7 +192,7 @@ class InProcessDomainEventPoller:
             try:
                 callback(error)
             except Exception as exc:
-                log_warn(
+                domain_events.log_warn(
                     "InProcessDomainEventPoller: an error callback failed: "
                     f"{type(exc).__name__}: {exc}"
                 )

@@ -10,10 +10,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from tasker_core import domain_events
 from tasker_core.domain_events._models import EventDeclaration, StepEventContext, namespace_of
-from tasker_core.domain_events._publisher import BasePublisher, Delivery, delivering
+from tasker_core.domain_events._publisher import (
+    BasePublisher,
+    Delivery,
+    delivering,
+    failure_text,
+    telling,
+)
 from tasker_core.domain_events._publisher_registry import PublisherRegistry
-from tasker_core.logging import log_error
 
 __all__ = ["publish_step_events"]
 
@@ -25,6 +31,7 @@ def publish_step_events(
     task_sequence_step: dict[str, Any],
     execution_result: dict[str, Any],
     deliver: Callable[[dict[str, Any]], None],
+    failed: Callable[[str, Exception], None] = lambda name, error: None,
 ) -> int:
     """Publish what a step's template declares; return how many events went out.
 
@@ -36,6 +43,9 @@ def publish_step_events(
             have the keys ``event_name``, ``delivery_mode``, ``payload``,
             ``metadata``, ``fired_by``, and ``declaration``, the position in
             ``publishes_events`` of what they come from.
+        failed: Called with the name of each event that was due and did not go
+            out because of an error, and the error. One that a publisher holds
+            back is none of them.
 
     The publisher that the first declaration names serves all of a step. What
     publishers and ``deliver`` raise is logged: the step has ended already,
@@ -55,7 +65,7 @@ def publish_step_events(
     declared = (task_sequence_step.get("step_definition") or {}).get("publishes_events") or []
     due = [
         (index, declaration)
-        for index, declaration in _read(declared)
+        for index, declaration in _read(declared, failed)
         if _is_due(declaration, execution_result)
     ]
     if not due:
@@ -66,8 +76,11 @@ def publish_step_events(
     for index, declaration in due:
         # Each event has a copy of its own: publishers may change what they get.
         ctx = _step_event_context(task_sequence_step, deepcopy(result))
-        with delivering(outlet.of(index, declaration)):
-            _publish(publisher, ctx, declaration.name)
+        before = outlet.count
+        with delivering(outlet.of(index, declaration)) as errors:
+            _publish(publisher, ctx, declaration.name, errors, outlet)
+        if errors and outlet.count == before:
+            failed(declaration.name, errors[0])
     return outlet.count
 
 
@@ -98,13 +111,19 @@ class _Outlet:
         return take
 
 
-def _read(declared: list[Any]) -> list[tuple[int, EventDeclaration]]:
+def _read(
+    declared: list[Any], failed: Callable[[str, Exception], None]
+) -> list[tuple[int, EventDeclaration]]:
     declarations = []
     for index, item in enumerate(declared):
         try:
             declarations.append((index, EventDeclaration.model_validate(item)))
         except ValidationError as exc:
-            log_error(f"publishes_events[{index}] cannot be read, no event is published: {exc}")
+            domain_events.log_error(
+                f"publishes_events[{index}] cannot be read, no event is published: {exc}"
+            )
+            name = item.get("name") if isinstance(item, dict) else None
+            failed(name if isinstance(name, str) else f"publishes_events[{index}]", exc)
     return declarations
 
 
@@ -177,16 +196,24 @@ def _step_event_context(
     )
 
 
-def _publish(publisher: BasePublisher, ctx: StepEventContext, event_name: str) -> None:
+def _publish(
+    publisher: BasePublisher,
+    ctx: StepEventContext,
+    event_name: str,
+    errors: list[Exception],
+    outlet: _Outlet,
+) -> None:
+    before = outlet.count
     try:
         publisher.publish(ctx, event_name)
     except Exception as exc:
         # One of the hooks that publish() lets through.
-        try:
-            publisher.on_publish_error(event_name, exc, ctx.result or {})
-        except Exception as second:
-            log_error(
-                f"{type(publisher).__name__}: {event_name} was not published: "
-                f"{type(exc).__name__}: {exc}; and on_publish_error failed: "
-                f"{type(second).__name__}: {second}"
-            )
+        errors.append(exc)
+        with telling(is_out=outlet.count > before):
+            try:
+                publisher.on_publish_error(event_name, exc, ctx.result or {})
+            except Exception as second:
+                domain_events.log_error(
+                    f"{failure_text(publisher, event_name)}: {type(exc).__name__}: {exc}; "
+                    f"and on_publish_error failed: {type(second).__name__}: {second}"
+                )

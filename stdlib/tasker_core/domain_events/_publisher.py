@@ -7,8 +7,8 @@ from contextvars import ContextVar
 from datetime import datetime, timezone
 from typing import Any
 
+from tasker_core import domain_events
 from tasker_core.domain_events._models import StepEventContext
-from tasker_core.logging import log_debug, log_error
 
 __all__ = ["BasePublisher", "DefaultPublisher"]
 
@@ -18,6 +18,10 @@ Delivery = Callable[[str, dict[str, Any], dict[str, Any]], None]
 # Where publish() hands events on. The worker sets it while it publishes what
 # a template declares; a handler that calls publish() itself reaches nobody.
 _delivery: ContextVar[Delivery | None] = ContextVar("tasker_domain_event_delivery", default=None)
+# Where publish() notes what it does not raise, for the same worker.
+_errors: ContextVar[list[Exception] | None] = ContextVar("tasker_domain_event_errors", default=None)
+# Whether the event is out already while on_publish_error() is called.
+_is_out: ContextVar[bool] = ContextVar("tasker_domain_event_is_out", default=False)
 
 
 class BasePublisher(ABC):
@@ -60,20 +64,19 @@ class BasePublisher(ABC):
         self, event_name: str, payload: dict[str, Any], metadata: dict[str, Any]
     ) -> bool:
         """Return whether to go on; the last chance to hold the event back."""
-        log_debug(f"{type(self).__name__}: publishing {event_name}")
+        domain_events.log_debug(f"{type(self).__name__}: publishing {event_name}")
         return True
 
     def after_publish(
         self, event_name: str, payload: dict[str, Any], metadata: dict[str, Any]
     ) -> None:
         """Do what is to be done once the event is published."""
-        log_debug(f"{type(self).__name__}: published {event_name}")
+        domain_events.log_debug(f"{type(self).__name__}: published {event_name}")
 
     def on_publish_error(self, event_name: str, error: Exception, payload: dict[str, Any]) -> None:
-        """Do what is to be done when publishing failed."""
-        log_error(
-            f"{type(self).__name__}: {event_name} was not published: "
-            f"{type(error).__name__}: {error}"
+        """Do what is to be done when publishing, or a hook after it, failed."""
+        domain_events.log_error(
+            f"{failure_text(self, event_name)}: {type(error).__name__}: {error}"
         )
 
     def publish(self, ctx: StepEventContext, event_name: str | None = None) -> bool:
@@ -89,20 +92,26 @@ class BasePublisher(ABC):
         """
         name = event_name or ctx.step_name
         if not self.should_publish(ctx):
-            log_debug(f"{type(self).__name__}: nothing to publish for {name}")
+            domain_events.log_debug(f"{type(self).__name__}: nothing to publish for {name}")
             return False
         payload = self.transform_payload(ctx)
         metadata = self._metadata(ctx)
+        is_out = False
         try:
             if not self.before_publish(name, payload, metadata):
-                log_debug(f"{type(self).__name__}: before_publish held {name} back")
+                domain_events.log_debug(f"{type(self).__name__}: before_publish held {name} back")
                 return False
             deliver = _delivery.get()
             if deliver is not None:
                 deliver(name, payload, metadata)
+            is_out = True
             self.after_publish(name, payload, metadata)
         except Exception as exc:
-            self.on_publish_error(name, exc, payload)
+            errors = _errors.get()
+            if errors is not None:
+                errors.append(exc)
+            with telling(is_out):
+                self.on_publish_error(name, exc, payload)
             return False
         return True
 
@@ -131,10 +140,34 @@ class DefaultPublisher(BasePublisher):
 
 
 @contextmanager
-def delivering(deliver: Delivery) -> Iterator[None]:
-    """Hand what is published inside the block to ``deliver``."""
-    token = _delivery.set(deliver)
+def delivering(deliver: Delivery) -> Iterator[list[Exception]]:
+    """Hand what is published inside the block to ``deliver``.
+
+    The list receives the errors that ``publish()`` keeps to itself.
+    """
+    errors: list[Exception] = []
+    tokens = _delivery.set(deliver), _errors.set(errors)
+    try:
+        yield errors
+    finally:
+        _delivery.reset(tokens[0])
+        _errors.reset(tokens[1])
+
+
+@contextmanager
+def telling(is_out: bool) -> Iterator[None]:
+    """Let texts about errors inside the block say whether the event is out."""
+    token = _is_out.set(is_out)
     try:
         yield
     finally:
-        _delivery.reset(token)
+        _is_out.reset(token)
+
+
+def failure_text(publisher: BasePublisher, event_name: str) -> str:
+    """Return the start of a line about an error of a publisher."""
+    if _is_out.get():
+        what = f"after_publish of {event_name} failed, the event is published"
+    else:
+        what = f"{event_name} was not published"
+    return f"{type(publisher).__name__}: {what}"

@@ -3,8 +3,8 @@
 import threading
 from typing import ClassVar
 
+from tasker_core import domain_events
 from tasker_core.domain_events._publisher import BasePublisher, DefaultPublisher
-from tasker_core.logging import log_debug, log_warn
 
 __all__ = ["PublisherRegistry"]
 
@@ -60,9 +60,11 @@ class PublisherRegistry:
                 raise ValueError(f"Expected BasePublisher instance, got {type(publisher)}")
             key = name or publisher.publisher_name
             if key in self._publishers:
-                log_warn(f"PublisherRegistry: {key!r} takes the place of another publisher")
+                domain_events.log_warn(
+                    f"PublisherRegistry: {key!r} takes the place of another publisher"
+                )
             self._publishers[key] = publisher
-        log_debug(f"PublisherRegistry: {key!r} is {type(publisher).__name__}")
+        domain_events.log_debug(f"PublisherRegistry: {key!r} is {type(publisher).__name__}")
 
     def get(self, name: str) -> BasePublisher | None:
         """Return the publisher of that name, or ``None``."""
@@ -114,7 +116,7 @@ class PublisherRegistry:
             if name in self._missing:
                 return
             self._missing.add(name)
-        log_warn(
+        domain_events.log_warn(
             f"No publisher {name!r} is registered, the events of its steps go out as they are; "
             "register one with PublisherRegistry.instance().register()"
         )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from tasker_core.logging import log_debug, log_error
+from tasker_core import domain_events
 from tasker_core.types import InProcessDomainEvent
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class BaseSubscriber(ABC):
     def on_handle_error(self, event: dict[str, Any], error: Exception) -> None:
         """Do what is to be done when handling an event failed."""
         name = event.get("event_name", "unknown")
-        log_error(f"{type(self).__name__}: Failed to handle event {name}: {error}")
+        domain_events.log_error(f"{type(self).__name__}: Failed to handle event {name}: {error}")
 
     def matches(self, event_name: str) -> bool:
         """Return whether one of the patterns fits the name."""
@@ -93,7 +93,7 @@ class BaseSubscriber(ABC):
             except BaseException:
                 self.stop()
                 raise
-        log_debug(f"{type(self).__name__}: handles {', '.join(patterns)}")
+        domain_events.log_debug(f"{type(self).__name__}: handles {', '.join(patterns)}")
 
     def stop(self) -> None:
         """Handle no more events. Stopping what was not started is fine."""
@@ -104,7 +104,7 @@ class BaseSubscriber(ABC):
             unsubscribe, self._unsubscribe = self._unsubscribe, []
         for remove in unsubscribe:
             remove()
-        log_debug(f"{type(self).__name__}: stopped")
+        domain_events.log_debug(f"{type(self).__name__}: stopped")
 
     def handle_event_safely(self, event: dict[str, Any]) -> None:
         """Handle one event, if active; errors go to :meth:`on_handle_error`."""
@@ -156,7 +156,7 @@ class BaseSubscriber(ABC):
         try:
             self.on_handle_error(event, error)
         except Exception as exc:
-            log_error(
+            domain_events.log_error(
                 f"{type(self).__name__}: on_handle_error failed: {type(exc).__name__}: {exc} "
                 f"(it was called with {type(error).__name__}: {error})"
             )

@@ -3,8 +3,8 @@
 import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from tasker_core import domain_events
 from tasker_core.domain_events._subscriber import BaseSubscriber
-from tasker_core.logging import log_debug, log_error, log_warn
 
 if TYPE_CHECKING:
     from tasker_core.domain_events._poller import InProcessDomainEventPoller
@@ -91,7 +91,9 @@ class SubscriberRegistry:
             try:
                 subscriber = subscriber_class()
             except Exception as exc:
-                log_error(f"SubscriberRegistry: {name} was not made: {type(exc).__name__}: {exc}")
+                domain_events.log_error(
+                    f"SubscriberRegistry: {name} was not made: {type(exc).__name__}: {exc}"
+                )
                 continue
             started += self._start(name, subscriber, poller)
         for name, subscriber in instances:
@@ -106,7 +108,7 @@ class SubscriberRegistry:
             try:
                 subscriber.stop()
             except Exception as exc:
-                log_error(
+                domain_events.log_error(
                     f"SubscriberRegistry: {type(subscriber).__name__} was not stopped: "
                     f"{type(exc).__name__}: {exc}"
                 )
@@ -156,9 +158,11 @@ class SubscriberRegistry:
     def _add(self, registered: dict[str, Any], name: str, subscriber: Any) -> None:
         with self._lock:
             if name in registered:
-                log_warn(f"SubscriberRegistry: {name!r} takes the place of another subscriber")
+                domain_events.log_warn(
+                    f"SubscriberRegistry: {name!r} takes the place of another subscriber"
+                )
             registered[name] = subscriber
-        log_debug(f"SubscriberRegistry: {name!r} registered")
+        domain_events.log_debug(f"SubscriberRegistry: {name!r} registered")
 
     def _start(
         self, name: str, subscriber: BaseSubscriber, poller: "InProcessDomainEventPoller"
@@ -167,7 +171,9 @@ class SubscriberRegistry:
         try:
             subscriber.start(poller)
         except Exception as exc:
-            log_error(f"SubscriberRegistry: {name} was not started: {type(exc).__name__}: {exc}")
+            domain_events.log_error(
+                f"SubscriberRegistry: {name} was not started: {type(exc).__name__}: {exc}"
+            )
             return 0
         with self._lock:
             if any(other is subscriber for other in self._active_subscribers):

@@ -84,57 +84,122 @@ class TaskerError(Exception):
 
 
 class RetryableError(TaskerError):
-    """Trouble that may pass: the step is tried again."""
+    """Trouble that may pass: the step is tried again.
+
+    >>> error = RetryableError("the bank is closed", retry_after=60)
+    >>> error.retryable, error.metadata
+    (True, {'retry_after': 60})
+    """
 
 
 class PermanentError(TaskerError):
-    """Trouble that will not pass: the step fails for good."""
+    """Trouble that will not pass: the step fails for good.
+
+    >>> error = PermanentError("no such order", error_code="NO_ORDER")
+    >>> error.retryable, error.to_dict()["metadata"]
+    (False, {'error_code': 'NO_ORDER'})
+    """
 
     retryable = False
 
 
 class TimeoutError(RetryableError):
-    """Something took longer than it may."""
+    """Something took longer than it may.
+
+    >>> error = TimeoutError("no answer in 5 s")
+    >>> str(error), error.retryable
+    ('no answer in 5 s', True)
+    """
 
 
 class NetworkError(RetryableError):
-    """The other side could not be reached."""
+    """The other side could not be reached.
+
+    >>> error = NetworkError("no route")
+    >>> str(error), error.retryable
+    ('no route', True)
+    """
 
 
 class RateLimitError(RetryableError):
-    """The other side asks for fewer calls; ``retry_after`` says until when."""
+    """The other side asks for fewer calls; ``retry_after`` says until when.
+
+    >>> error = RateLimitError("slow down", retry_after=30)
+    >>> str(error), error.retryable
+    ('slow down', True)
+    """
 
 
 class ServiceUnavailableError(RetryableError):
-    """The other side is down for the moment."""
+    """The other side is down for the moment.
+
+    >>> error = ServiceUnavailableError("down for repairs")
+    >>> str(error), error.retryable
+    ('down for repairs', True)
+    """
 
 
 class ResourceContentionError(RetryableError):
-    """Somebody else holds what the step needs."""
+    """Somebody else holds what the step needs.
+
+    >>> error = ResourceContentionError("the row is locked")
+    >>> str(error), error.retryable
+    ('the row is locked', True)
+    """
 
 
 class ValidationError(PermanentError):
-    """The step's input is not what the step can work with."""
+    """The step's input is not what the step can work with.
+
+    >>> error = ValidationError("amount is negative")
+    >>> str(error), error.retryable
+    ('amount is negative', False)
+    """
 
 
 class NotFoundError(PermanentError):
-    """What the step refers to does not exist."""
+    """What the step refers to does not exist.
+
+    >>> error = NotFoundError("no such customer")
+    >>> str(error), error.retryable
+    ('no such customer', False)
+    """
 
 
 class AuthenticationError(PermanentError):
-    """The other side does not know who is calling."""
+    """The other side does not know who is calling.
+
+    >>> error = AuthenticationError("the token has expired")
+    >>> str(error), error.retryable
+    ('the token has expired', False)
+    """
 
 
 class AuthorizationError(PermanentError):
-    """The caller may not do this."""
+    """The caller may not do this.
+
+    >>> error = AuthorizationError("may not refund")
+    >>> str(error), error.retryable
+    ('may not refund', False)
+    """
 
 
 class ConfigurationError(PermanentError):
-    """The step is set up wrongly."""
+    """The step is set up wrongly.
+
+    >>> error = ConfigurationError("no API key is set")
+    >>> str(error), error.retryable
+    ('no API key is set', False)
+    """
 
 
 class BusinessLogicError(PermanentError):
-    """A rule of the business says no."""
+    """A rule of the business says no.
+
+    >>> error = BusinessLogicError("refunded already")
+    >>> str(error), error.retryable
+    ('refunded already', False)
+    """
 
 
 class FFIError(TaskerError):

@@ -106,7 +106,11 @@ _default_classifier: ErrorClassifier | None = None
 
 
 def get_classifier() -> ErrorClassifier:
-    """Return the classifier that the functions of this module use."""
+    """Return the classifier that the functions of this module use.
+
+    >>> get_classifier().classify(ValueError("x"))
+    {'error_type': 'ValueError', 'retryable': False, 'classification': 'permanent_class'}
+    """
     global _default_classifier
     if _default_classifier is None:
         _default_classifier = ErrorClassifier()
@@ -114,10 +118,18 @@ def get_classifier() -> ErrorClassifier:
 
 
 def is_retryable(exception: BaseException) -> bool:
-    """Return whether another attempt may succeed."""
+    """Return whether another attempt may succeed.
+
+    >>> is_retryable(ConnectionResetError()), is_retryable(KeyError("x"))
+    (True, False)
+    """
     return get_classifier().retryable(exception)
 
 
 def is_permanent(exception: BaseException) -> bool:
-    """Return whether every further attempt would fail too."""
+    """Return whether every further attempt would fail too.
+
+    >>> is_permanent(KeyError("x"))
+    True
+    """
     return get_classifier().permanent(exception)

@@ -9,7 +9,21 @@ __all__ = ["BaseResolver"]
 
 
 class BaseResolver(ABC):
-    """Finds handlers in one way. A :class:`ResolverChain` asks several."""
+    """Finds handlers in one way. A :class:`ResolverChain` asks several.
+
+    >>> class Shop(BaseResolver):
+    ...     name = "shop"
+    ...     priority = 20
+    ...
+    ...     def can_resolve(self, definition, config=None):
+    ...         return definition.callable.startswith("shop:")
+    ...
+    ...     def resolve(self, definition, config=None):
+    ...         return None  # make the handler here
+    >>> from tasker_core import ResolverChain
+    >>> ResolverChain.default().add_resolver(Shop()).resolver_names
+    ['explicit_mapping', 'shop', 'class_lookup']
+    """
 
     @property
     @abstractmethod

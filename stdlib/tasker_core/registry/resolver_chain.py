@@ -1,8 +1,9 @@
 """Several resolvers, asked one after the other."""
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tasker_core._patchable import patchable
 from tasker_core.registry.base_resolver import BaseResolver
 from tasker_core.registry.handler_definition import HandlerDefinition
 from tasker_core.registry.method_dispatch_wrapper import MethodDispatchWrapper
@@ -15,11 +16,22 @@ _EXPLICIT = "explicit_mapping"
 
 
 class ResolverNotFoundError(Exception):
-    """A step asks for a resolver that is not in the chain."""
+    """A step asks for a resolver that is not in the chain.
+
+    >>> definition = HandlerDefinition("orders", resolver="missing")
+    >>> ResolverChain.default().resolve(definition)
+    Traceback (most recent call last):
+        ...
+    tasker_core.registry.resolver_chain.ResolverNotFoundError: Unknown resolver: 'missing'
+    """
 
 
 class ResolutionError(Exception):
-    """For resolvers of users that want to say why they failed."""
+    """For resolvers of users that want to say why they failed.
+
+    >>> str(ResolutionError("orders cannot be resolved"))
+    'orders cannot be resolved'
+    """
 
 
 class ResolverChain:
@@ -166,3 +178,10 @@ class ResolverChain:
                 if handler is not None:
                     return handler
         return None
+
+
+if not TYPE_CHECKING:
+    __getattr__ = patchable(
+        __name__,
+        {"log_debug": "tasker_core.logging:log_debug", "log_warn": "tasker_core.logging:log_warn"},
+    )

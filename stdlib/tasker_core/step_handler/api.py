@@ -7,7 +7,18 @@ __all__ = ["ApiHandler", "ApiResponse"]
 
 
 class ApiHandler(APIMixin, StepHandler):
-    """A step handler with an HTTP client; see :class:`APIMixin`."""
+    """A step handler with an HTTP client; see :class:`APIMixin`.
+
+    >>> class Rates(ApiHandler):
+    ...     handler_name = "rates"
+    ...     base_url = "https://rates.example"
+    ...
+    ...     def call(self, context):
+    ...         response = self.get("/rates/EUR")
+    ...         return self.api_success(response) if response.ok else self.api_failure(response)
+    >>> Rates().capabilities
+    ['process', 'http', 'api']
+    """
 
     @property
     def capabilities(self) -> list[str]:

@@ -21,10 +21,11 @@ import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, runtime_checkable
 
 from pydantic import AliasChoices, AliasPath, BaseModel
 
+from tasker_core._patchable import patchable
 from tasker_core.errors import PermanentError, RetryableError, TaskerError
 from tasker_core.step_handler.base import StepHandler
 from tasker_core.step_handler.mixins.api import APIMixin
@@ -60,7 +61,14 @@ _Wrap = Callable[[Any, Any], StepHandlerResult]
 
 @runtime_checkable
 class FunctionalHandler(Protocol):
-    """A function that a handler decorator has been applied to."""
+    """A function that a handler decorator has been applied to.
+
+    >>> @step_handler("charge_card")
+    ... def charge_card():
+    ...     return {}
+    >>> isinstance(charge_card, FunctionalHandler)
+    True
+    """
 
     _handler_class: type[StepHandler]
     __name__: str
@@ -75,7 +83,13 @@ HandlerDecorator = Callable[[Callable[..., Any]], FunctionalHandler]
 
 @dataclass(frozen=True)
 class Decision:
-    """What a decision handler returns."""
+    """What a decision handler returns.
+
+    >>> Decision.route(["approve"], path="auto").outcome.routing_context
+    {'path': 'auto'}
+    >>> Decision.skip("nothing to approve").outcome.reason
+    'nothing to approve'
+    """
 
     outcome: DecisionPointOutcome
 
@@ -96,7 +110,11 @@ class Decision:
 
 @dataclass
 class BatchConfig:
-    """What a batch analyzer returns: how much there is, and how to cut it."""
+    """What a batch analyzer returns: how much there is, and how to cut it.
+
+    >>> BatchConfig(total_items=250, batch_size=100).metadata
+    {}
+    """
 
     total_items: int
     batch_size: int
@@ -108,6 +126,14 @@ def depends_on(**dependencies: str | tuple[str, Any]) -> Callable[[_Function], _
 
     With a model, a result that is an object is validated into it. A step
     without a result gives ``None``.
+
+    >>> @step_handler("ship")
+    ... @depends_on(order="create_order")
+    ... def ship(order):
+    ...     return {"shipped": order["id"]}
+    >>> from tasker_core.testing import run_step
+    >>> run_step(ship, dependency_results={"create_order": {"id": 7}}).result
+    {'shipped': 7}
     """
 
     def decorate(fn: _Function) -> _Function:
@@ -135,6 +161,14 @@ def inputs(*keys: str | type[BaseModel]) -> Callable[[_Function], _Function]:
 
     ``inputs("a", "b")`` passes ``a`` and ``b`` (``None`` if missing);
     ``inputs(Model)`` passes a ``Model`` as ``inputs``.
+
+    >>> @step_handler("greet")
+    ... @inputs("name")
+    ... def greet(name):
+    ...     return {"greeting": f"Hello {name}"}
+    >>> from tasker_core.testing import run_step
+    >>> run_step(greet, input_data={"name": "Ada"}).result
+    {'greeting': 'Hello Ada'}
     """
 
     def decorate(fn: _Function) -> _Function:
@@ -148,7 +182,17 @@ def inputs(*keys: str | type[BaseModel]) -> Callable[[_Function], _Function]:
 
 
 def step_handler(name: str, version: str = "1.0.0") -> HandlerDecorator:
-    """Make a step handler of a function that returns the step's data."""
+    """Make a step handler of a function that returns the step's data.
+
+    >>> @step_handler("charge_card")
+    ... @depends_on(cart="price_cart")
+    ... def charge_card(cart):
+    ...     return {"charged": cart["total"]}
+    >>> charge_card({"total": 3})
+    {'charged': 3}
+    >>> charge_card._handler_class.handler_name
+    'charge_card'
+    """
 
     def decorate(fn: Callable[..., Any]) -> FunctionalHandler:
         return _attach(fn, _make_handler_class(fn, name, version))
@@ -157,7 +201,16 @@ def step_handler(name: str, version: str = "1.0.0") -> HandlerDecorator:
 
 
 def decision_handler(name: str, version: str = "1.0.0") -> HandlerDecorator:
-    """Make a decision handler of a function that returns a :class:`Decision`."""
+    """Make a decision handler of a function that returns a :class:`Decision`.
+
+    >>> @decision_handler("route")
+    ... @inputs("amount")
+    ... def route(amount):
+    ...     return Decision.route(["ask_manager"] if amount > 1000 else ["approve"])
+    >>> from tasker_core.testing import run_step
+    >>> run_step(route, input_data={"amount": 5}).result["decision_point_outcome"]["step_names"]
+    ['approve']
+    """
 
     def wrap(handler: DecisionMixin, value: Any) -> StepHandlerResult:
         if not isinstance(value, Decision):
@@ -187,6 +240,13 @@ def batch_analyzer(name: str, worker_template: str, version: str = "1.0.0") -> H
     """Make an analyzer of a function that returns a :class:`BatchConfig`.
 
     ``worker_template`` names the template's step that processes one batch.
+
+    >>> @batch_analyzer("analyze", worker_template="process_rows")
+    ... def analyze():
+    ...     return BatchConfig(total_items=250, batch_size=100)
+    >>> from tasker_core.testing import run_step
+    >>> run_step(analyze).result["worker_count"]
+    3
     """
     from tasker_core.batch_processing import Batchable
 
@@ -214,7 +274,16 @@ def batch_analyzer(name: str, worker_template: str, version: str = "1.0.0") -> H
 
 
 def batch_worker(name: str, version: str = "1.0.0") -> HandlerDecorator:
-    """Make a batch worker of a function that takes ``batch_context``."""
+    """Make a batch worker of a function that takes ``batch_context``.
+
+    >>> @batch_worker("process_rows")
+    ... def process_rows(batch_context):
+    ...     return {"rows": batch_context.end_cursor - batch_context.start_cursor}
+    >>> from tasker_core.testing import run_step
+    >>> cursor = {"batch_id": "001", "start_cursor": 0, "end_cursor": 100}
+    >>> run_step(process_rows, step_inputs={"cursor": cursor}).result
+    {'rows': 100}
+    """
     from tasker_core.batch_processing import Batchable
 
     def extras(handler: Batchable, context: StepContext) -> dict[str, Any]:
@@ -244,6 +313,12 @@ def api_handler(
     """Make an API handler of a function that takes ``api``, the handler itself.
 
     ``timeout`` is in seconds.
+
+    >>> @api_handler("rates", base_url="https://rates.example", timeout=5.0)
+    ... def rates(api):
+    ...     return api.api_success(api.get("/rates/EUR"))
+    >>> rates._handler_class.base_url
+    'https://rates.example'
     """
     attributes = {
         "base_url": base_url,
@@ -487,3 +562,7 @@ def _wrap_exception(exc: Exception) -> StepHandlerResult:
             "traceback": "".join(traceback.format_exception(exc)),
         },
     )
+
+
+if not TYPE_CHECKING:
+    __getattr__ = patchable(__name__, {"asyncio": "asyncio"})

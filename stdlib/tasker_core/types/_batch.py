@@ -13,7 +13,13 @@ if TYPE_CHECKING:
 
 
 class DecisionPointOutcome(Model):
-    """Which steps a decision step wants to be created."""
+    """Which steps a decision step wants to be created.
+
+    >>> DecisionPointOutcome.create_steps(["pay"], routing_context={"path": "auto"}).next_step_names
+    ['pay']
+    >>> DecisionPointOutcome.no_branches("nothing to do").reason
+    'nothing to do'
+    """
 
     decision_type: DecisionType
     next_step_names: list[str] = Field(default_factory=list)
@@ -49,7 +55,11 @@ class DecisionPointOutcome(Model):
 
 
 class CursorConfig(Model):
-    """A half-open range of items: ``start_cursor`` up to before ``end_cursor``."""
+    """A half-open range of items: ``start_cursor`` up to before ``end_cursor``.
+
+    >>> CursorConfig(start_cursor=0, end_cursor=100).step_size
+    1
+    """
 
     start_cursor: int
     end_cursor: int
@@ -58,7 +68,12 @@ class CursorConfig(Model):
 
 
 class BatchAnalyzerOutcome(Model):
-    """The ranges that an analyzer has split the work into."""
+    """The ranges that an analyzer has split the work into.
+
+    >>> outcome = BatchAnalyzerOutcome.from_ranges([(0, 100), (100, 150)], total_items=150)
+    >>> [cursor.end_cursor for cursor in outcome.cursor_configs]
+    [100, 150]
+    """
 
     cursor_configs: list[CursorConfig] = Field(default_factory=list)
     total_items: int | None = None
@@ -84,7 +99,16 @@ class BatchAnalyzerOutcome(Model):
 
 
 class BatchWorkerContext(Model):
-    """The batch that a worker step is to process."""
+    """The batch that a worker step is to process.
+
+    >>> from tasker_core.testing import step_context
+    >>> context = step_context(
+    ...     step_inputs={"cursor": {"batch_id": "002", "start_cursor": 100, "end_cursor": 200}}
+    ... )
+    >>> batch = BatchWorkerContext.from_step_context(context)
+    >>> batch.batch_id, batch.start_cursor, batch.end_cursor
+    ('002', 100, 200)
+    """
 
     batch_id: str
     cursor_config: CursorConfig
@@ -174,7 +198,11 @@ class BatchWorkerContext(Model):
 
 
 class BatchWorkerOutcome(Model):
-    """What became of the items of one batch."""
+    """What became of the items of one batch.
+
+    >>> BatchWorkerOutcome(items_processed=10, items_failed=1).items_skipped
+    0
+    """
 
     items_processed: int = 0
     items_succeeded: int = 0

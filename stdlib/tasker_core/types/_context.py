@@ -16,7 +16,17 @@ _DEFAULT_MAX_RETRIES = 3
 
 
 class StepContext(Model):
-    """The task's input, the results of earlier steps and the step's settings."""
+    """The task's input, the results of earlier steps and the step's settings.
+
+    >>> from tasker_core.testing import step_context
+    >>> context = step_context(
+    ...     input_data={"amount": 3}, dependency_results={"price": {"cents": 5}}, retry_count=1
+    ... )
+    >>> context.get_input("amount"), context.get_dependency_field("price", "cents")
+    (3, 5)
+    >>> context.is_retry(), context.is_last_retry()
+    (True, False)
+    """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 

@@ -11,7 +11,13 @@ from tasker_core.types._trusted import construct
 
 
 class FfiStepEvent(Model):
-    """A step that was handed to Python. Cannot be changed."""
+    """A step that was handed to Python. Cannot be changed.
+
+    >>> from tasker_core.testing import step_event
+    >>> event = step_event("charge", handler="charge_card")
+    >>> event.task_sequence_step["step_definition"]["handler"]["callable"]
+    'charge_card'
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -60,7 +66,11 @@ _EVENT_FIELDS = frozenset(FfiStepEvent.model_fields)
 
 
 class StepError(Model):
-    """Why a step failed."""
+    """Why a step failed.
+
+    >>> StepError(error_type="gateway_error", message="gateway is down").retryable
+    True
+    """
 
     error_type: str
     message: str
@@ -70,7 +80,13 @@ class StepError(Model):
 
 
 class StepExecutionResult(Model):
-    """What is sent back when a step has been executed."""
+    """What is sent back when a step has been executed.
+
+    >>> from uuid import uuid4
+    >>> error = StepError(error_type="declined", message="no funds", retryable=False)
+    >>> StepExecutionResult.failure_result(uuid4(), uuid4(), error, 12, "worker-1").status
+    'permanent_error'
+    """
 
     step_uuid: UUID
     task_uuid: UUID
@@ -134,7 +150,11 @@ class StepExecutionResult(Model):
 
 
 class FfiDispatchMetrics(Model):
-    """Steps that Python has taken and not yet answered; ages in milliseconds."""
+    """Steps that Python has taken and not yet answered; ages in milliseconds.
+
+    >>> FfiDispatchMetrics(pending_count=0).starvation_detected
+    False
+    """
 
     pending_count: int
     oldest_pending_age_ms: int | None = None
@@ -145,7 +165,14 @@ class FfiDispatchMetrics(Model):
 
 
 class StarvationWarning(Model):
-    """A step that Python has kept for longer than it should."""
+    """A step that Python has kept for longer than it should.
+
+    >>> from uuid import uuid4
+    >>> StarvationWarning(
+    ...     event_id=uuid4(), step_uuid=uuid4(), pending_duration_ms=12_000, threshold_ms=10_000
+    ... ).pending_duration_ms
+    12000
+    """
 
     event_id: UUID
     step_uuid: UUID

@@ -4,7 +4,11 @@ from enum import Enum
 
 
 class WorkerState(str, Enum):
-    """Where a worker is in its life."""
+    """Where a worker is in its life.
+
+    >>> WorkerState("running") is WorkerState.RUNNING
+    True
+    """
 
     STARTING = "starting"
     RUNNING = "running"
@@ -14,7 +18,11 @@ class WorkerState(str, Enum):
 
 
 class ResultStatus(str, Enum):
-    """How the execution of a step ended."""
+    """How the execution of a step ended.
+
+    >>> ResultStatus.SUCCESS.value, ResultStatus.RETRYABLE_ERROR.value
+    ('completed', 'retryable_error')
+    """
 
     SUCCESS = "completed"
     FAILURE = "error"
@@ -23,7 +31,11 @@ class ResultStatus(str, Enum):
 
 
 class ErrorType(str, Enum):
-    """Usual values of ``error_type``; handlers may use their own words."""
+    """Usual values of ``error_type``; handlers may use their own words.
+
+    >>> ErrorType.TIMEOUT == "timeout", ErrorType.is_typically_retryable("timeout")
+    (True, True)
+    """
 
     PERMANENT_ERROR = "permanent_error"
     RETRYABLE_ERROR = "retryable_error"
@@ -46,7 +58,11 @@ _STANDARD_ERROR_TYPES = frozenset(member.value for member in ErrorType)
 
 
 class DecisionType(str, Enum):
-    """What a decision step decided."""
+    """What a decision step decided.
+
+    >>> DecisionType.CREATE_STEPS.value
+    'create_steps'
+    """
 
     CREATE_STEPS = "create_steps"
     NO_BRANCHES = "no_branches"

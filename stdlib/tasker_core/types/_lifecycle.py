@@ -8,7 +8,11 @@ from tasker_core.types._model import Model
 
 
 class BootstrapConfig(Model):
-    """What a worker is started with."""
+    """What a worker is started with.
+
+    >>> BootstrapConfig(namespace="shop").log_level
+    'info'
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -19,7 +23,12 @@ class BootstrapConfig(Model):
 
 
 class BootstrapResult(Model):
-    """What became of starting a worker."""
+    """What became of starting a worker.
+
+    >>> result = BootstrapResult(success=True, handle_id="h", worker_id="w", status="started")
+    >>> result.message is None
+    True
+    """
 
     success: bool
     handle_id: str
@@ -30,7 +39,11 @@ class BootstrapResult(Model):
 
 
 class WorkerStatus(Model):
-    """How the worker is; only ``running`` and ``error`` when there is none."""
+    """How the worker is; only ``running`` and ``error`` when there is none.
+
+    >>> WorkerStatus(running=False, error="Worker system not initialized").environment is None
+    True
+    """
 
     running: bool
     environment: str | None = None
@@ -43,7 +56,11 @@ class WorkerStatus(Model):
 
 
 class StepHandlerCallResult(Model):
-    """A step's result in its plainest form."""
+    """A step's result in its plainest form.
+
+    >>> StepHandlerCallResult(success=True, result={"total": 3}).metadata
+    {}
+    """
 
     success: bool
     result: dict[str, Any] = Field(default_factory=dict)
@@ -52,7 +69,11 @@ class StepHandlerCallResult(Model):
 
 
 class LogContext(Model):
-    """Fields that a log line carries so that it can be found again."""
+    """Fields that a log line carries so that it can be found again.
+
+    >>> LogContext(namespace="shop", operation="charge").model_dump(exclude_none=True)
+    {'namespace': 'shop', 'operation': 'charge'}
+    """
 
     correlation_id: str | None = None
     task_uuid: str | None = None

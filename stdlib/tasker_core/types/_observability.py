@@ -9,7 +9,14 @@ from tasker_core.types._model import Model
 
 
 class DomainEventMetadata(Model):
-    """Who fired a domain event, when and for which task."""
+    """Who fired a domain event, when and for which task.
+
+    >>> from uuid import uuid4
+    >>> DomainEventMetadata(
+    ...     task_uuid=uuid4(), correlation_id=uuid4(), fired_at="", fired_by="me"
+    ... ).step_name is None
+    True
+    """
 
     task_uuid: UUID
     step_uuid: UUID | None = None
@@ -21,7 +28,11 @@ class DomainEventMetadata(Model):
 
 
 class ExecutionResult(Model):
-    """How the step ended that a domain event tells of."""
+    """How the step ended that a domain event tells of.
+
+    >>> ExecutionResult(success=True, result={"total": 3}, execution_time_ms=12).error_type is None
+    True
+    """
 
     success: bool
     result: dict[str, Any] | None = None
@@ -31,7 +42,20 @@ class ExecutionResult(Model):
 
 
 class InProcessDomainEvent(Model):
-    """A domain event delivered inside the worker's own process."""
+    """A domain event delivered inside the worker's own process.
+
+    >>> from uuid import uuid4
+    >>> event = InProcessDomainEvent(
+    ...     event_id=uuid4(),
+    ...     event_name="order.paid",
+    ...     event_version="1.0",
+    ...     metadata={
+    ...         "task_uuid": uuid4(), "correlation_id": uuid4(), "fired_at": "", "fired_by": "me"
+    ...     },
+    ... )
+    >>> event.payload
+    {}
+    """
 
     event_id: UUID
     event_name: str
@@ -42,7 +66,11 @@ class InProcessDomainEvent(Model):
 
 
 class ComponentHealth(Model):
-    """Health of one part of a worker."""
+    """Health of one part of a worker.
+
+    >>> ComponentHealth(name="database", status="healthy", pool_size=5).pool_idle is None
+    True
+    """
 
     name: str
     status: str
@@ -51,7 +79,11 @@ class ComponentHealth(Model):
 
 
 class HealthCheck(Model):
-    """Health of a worker and its parts."""
+    """Health of a worker and its parts.
+
+    >>> HealthCheck(status="healthy", is_running=True).components
+    {}
+    """
 
     status: str
     is_running: bool
@@ -61,7 +93,11 @@ class HealthCheck(Model):
 
 
 class WorkerMetrics(Model):
-    """Counts and ages of what a worker has in hand; ages in milliseconds."""
+    """Counts and ages of what a worker has in hand; ages in milliseconds.
+
+    >>> WorkerMetrics().steps_in_progress
+    0
+    """
 
     dispatch_channel_pending: int = 0
     oldest_pending_age_ms: int | None = None
@@ -78,7 +114,11 @@ class WorkerMetrics(Model):
 
 
 class WorkerConfig(Model):
-    """The configuration a worker runs with; intervals in milliseconds."""
+    """The configuration a worker runs with; intervals in milliseconds.
+
+    >>> WorkerConfig().handler_timeout_ms
+    30000
+    """
 
     environment: str | None = None
     supported_namespaces: list[str] = Field(default_factory=list)

@@ -103,7 +103,7 @@ def test_what_is_imported_later_is_there_when_asked_for(tmp_path: Path) -> None:
     code = """
 import sys, tasker_core, pickle
 from unittest import mock
-for module in ("client", "worker", "batch_processing", "domain_events", "observability"):
+for module in ("client", "worker", "types", "handler", "step_handler", "errors", "registry"):
     assert f"tasker_core.{module}" not in sys.modules, module
 with mock.patch("tasker_core.TaskerClient", "patched"):
     assert tasker_core.TaskerClient == "patched"
@@ -210,10 +210,38 @@ def test_the_import_prints_nothing_and_starts_no_thread(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+HEAVY = ["httpx", "pyee", "yaml", "asyncio", "ssl", "urllib.request", "http.client", "email"]
+
+
 def test_the_import_leaves_heavy_packages_alone(tmp_path: Path) -> None:
-    heavy = ["httpx", "pyee", "yaml", "asyncio", "ssl", "urllib.request", "http.client"]
+    heavy = [*HEAVY, "pydantic", "pydantic_core"]
     code = f"import sys, tasker_core; print([m for m in {heavy} if m in sys.modules])"
     assert run_python(code, tmp_path).stdout.strip() == "[]"
+
+
+def test_writing_handlers_needs_pydantic_and_no_other_heavy_package(tmp_path: Path) -> None:
+    code = f"""
+import sys
+from tasker_core import StepContext, StepHandler, StepHandlerResult, PermanentError
+from tasker_core.step_handler import ApiHandler, DecisionHandler, step_handler
+print([m for m in {HEAVY} if m in sys.modules])
+"""
+    assert run_python(code, tmp_path).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "module",
+    """
+    batch_processing bootstrap client domain_events errors event_bridge event_poller exceptions
+    handler logging models observability registry step_execution_subscriber step_handler
+    template_discovery types worker
+    """.split(),
+)
+def test_modules_are_attributes_of_the_package_without_an_import(
+    module: str, tmp_path: Path
+) -> None:
+    code = f"import tasker_core; print(tasker_core.{module}.__name__)"
+    assert run_python(code, tmp_path).stdout.strip() == f"tasker_core.{module}"
 
 
 def test_other_names_that_programs_look_for_work_too() -> None:
@@ -221,3 +249,14 @@ def test_other_names_that_programs_look_for_work_too() -> None:
     assert tasker_core.get_config is tasker_core.get_worker_config
     assert tasker_core.publish_domain_event is tasker_core.domain_events.publish_domain_event
     assert not {"worker_status", "get_config", "publish_domain_event"} & set(tasker_core.__all__)
+
+
+def test_every_exported_name_is_documented_with_an_example() -> None:
+    """The examples are run as doctests."""
+    described = {name: getattr(tasker_core, name) for name in tasker_core.__all__}
+    del described["__version__"]
+    assert [
+        name
+        for name, value in described.items()
+        if ">>>" not in (value.__doc__ or "") and "::" not in (value.__doc__ or "")
+    ] == []

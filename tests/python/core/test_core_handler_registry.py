@@ -18,6 +18,7 @@ from tasker_core import (
 from tasker_core import handler as handler_module
 from tasker_core.step_handler import step_handler
 from tasker_core.step_handler.base import StepHandler as BaseStepHandler
+from tasker_core.testing import step_context
 
 
 class Orders(StepHandler):
@@ -410,6 +411,34 @@ def test_handlers_are_found_through_templates(
     assert registry.bootstrap_handlers() == 1
     assert registry.list_handlers() == ["Orders"]
     assert registry._bootstrapped is True
+
+
+def test_fix_decorated_functions_are_found_through_templates(
+    registry: HandlerRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They had to be registered by hand; a template may name them by their path, too."""
+    (tmp_path / "found_functions.py").write_text(
+        "from tasker_core.step_handler import step_handler\n\n"
+        "@step_handler('found_functions.ship')\ndef ship(): return {'by': 'ship'}\n\n"
+        "@step_handler('pay')\ndef charge(): return {'by': 'charge'}\n"
+    )
+    template(tmp_path, "found_functions.ship", "found_functions.charge", "found_functions.nobody")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("TASKER_TEMPLATE_PATH", str(tmp_path))
+    assert registry.bootstrap_handlers() == 2
+    assert set(registry.list_handlers()) == {
+        "pay",
+        "found_functions.charge",
+        "found_functions.ship",
+    }
+    for callable_name, result in (
+        ("found_functions.ship", {"by": "ship"}),
+        ("found_functions.charge", {"by": "charge"}),
+        ("pay", {"by": "charge"}),
+    ):
+        handler = registry.resolve(callable_name)
+        assert handler is not None
+        assert handler.call(step_context()).result == result
 
 
 def test_bootstrap_happens_once(registry: HandlerRegistry, tmp_path: Path, package: str) -> None:

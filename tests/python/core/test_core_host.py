@@ -243,9 +243,23 @@ def test_functions_are_described_with_what_they_depend_on(tmp_path: Path) -> Non
 
 
 def test_classes_without_a_name_are_called_by_their_path(tmp_path: Path) -> None:
-    text = HANDLER.format("Nameless", "") + "\nclass Base(StepHandler):\n    pass\n"
+    text = HANDLER.format("Nameless", "")
     loaded = load(project(tmp_path, nameless_py=text) / "nameless.py")
-    assert names(loaded) == ["nameless.Nameless", "nameless.Base"]
+    assert names(loaded) == ["nameless.Nameless"]
+
+
+def test_classes_that_are_only_derived_from_are_no_handlers(tmp_path: Path) -> None:
+    text = HANDLER.format("Base", "") + "\nclass Abstract(StepHandler):\n    pass\n"
+    text += "\nclass Derived(Base):\n    handler_name = 'derived'\n"
+    loaded = load(project(tmp_path, derived_py=text) / "derived.py")
+    assert names(loaded) == ["derived"]
+
+
+def test_a_class_with_a_name_and_without_a_call_is_told_as_such(tmp_path: Path) -> None:
+    text = HANDLER.format("Whole", "whole")
+    text += "\nclass Half(StepHandler):\n    handler_name = 'half'\n"
+    loaded = load(project(tmp_path, half_py=text) / "half.py")
+    assert names(loaded) == ["whole", "half"]
     assert [handler["abstract"] for handler in loaded["handlers"]] == [False, True]
 
 

@@ -325,6 +325,23 @@ def test_a_constructor_that_needs_settings_gets_the_initialization(
     assert explicit.resolve(HandlerDefinition("configured")).config == {}
 
 
+@pytest.mark.parametrize(("parameters", "times"), [("self", 1), ("self, config=None", 2)])
+def test_fix_a_type_error_inside_a_constructor_is_not_taken_for_a_missing_argument(
+    explicit: ExplicitMappingResolver,
+    parameters: str,
+    times: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A constructor that has no use for settings was called again with some."""
+    calls: list[int] = []
+    scope = {"calls": calls}
+    exec(f"def init({parameters}): calls.append(1); raise TypeError('inside')", scope)
+    explicit.register("odd", type("Odd", (Configured,), {"__init__": scope["init"]}))
+    assert explicit.resolve(HandlerDefinition("odd")) is None
+    assert len(calls) == times
+    assert "Odd for 'odd' cannot be constructed: TypeError: inside" in caplog.text
+
+
 class Abstract(StepHandler):
     pass
 

@@ -266,6 +266,99 @@ def test_fix_an_event_counts_as_published_though_the_hook_after_it_failed() -> N
     assert names(step(NAMED), SUCCESS) == ["payment.processed"]
 
 
+def test_fix_an_error_after_publishing_is_not_called_a_failure_to_publish(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Late(DefaultPublisher):
+        def after_publish(self, *_: Any) -> None:
+            raise ValueError("no")
+
+    register(Late())
+    assert names(step(NAMED), SUCCESS) == ["payment.processed"]
+    assert (
+        "Late: after_publish of payment.processed failed, the event is published: ValueError: no"
+        in caplog.text
+    )
+    assert "not published" not in caplog.text
+
+
+def test_an_error_of_reporting_one_after_publishing_says_that_the_event_is_published(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Hopeless(DefaultPublisher):
+        def after_publish(self, *_: Any) -> None:
+            raise ValueError("first")
+
+        def on_publish_error(self, *_: Any) -> None:
+            raise KeyError("second")
+
+    register(Hopeless())
+    assert names(step(NAMED), SUCCESS) == ["payment.processed"]
+    assert "the event is published: KeyError: 'second'; and on_publish_error failed" in caplog.text
+    assert "not published" not in caplog.text
+
+
+def failures(payload: dict[str, Any]) -> list[tuple[str, str]]:
+    """Publish for a success and return which events could not be, and why."""
+    failed: list[tuple[str, str]] = []
+    publish_step_events(
+        payload, SUCCESS, lambda event: None, lambda name, error: failed.append((name, str(error)))
+    )
+    return failed
+
+
+@pytest.mark.parametrize(
+    "hook", ["should_publish", "transform_payload", "additional_metadata", "before_publish"]
+)
+def test_fix_an_event_that_a_hook_keeps_from_going_out_is_counted(hook: str) -> None:
+    def fail(*_: Any) -> Any:
+        raise ValueError("no")
+
+    publisher = DefaultPublisher()
+    setattr(publisher, hook, fail)
+    register(publisher)
+    assert failures(step(NAMED, {"name": "a.b", "condition": "failure"})) == [
+        ("payment.processed", "no")
+    ]
+
+
+def test_an_error_after_publishing_is_no_failed_event() -> None:
+    class Late(DefaultPublisher):
+        def after_publish(self, *_: Any) -> None:
+            raise ValueError("no")
+
+    register(Late())
+    assert failures(step(NAMED)) == []
+
+
+def test_an_event_that_is_held_back_is_no_failed_event() -> None:
+    class Picky(DefaultPublisher):
+        def before_publish(self, *_: Any) -> bool:
+            return False
+
+    register(Picky())
+    assert failures(step(NAMED)) == []
+
+
+def test_an_event_that_the_host_refuses_is_counted_once() -> None:
+    def refuse(event: dict[str, Any]) -> None:
+        raise ValueError("amount is required")
+
+    class Hopeless(DefaultPublisher):
+        def on_publish_error(self, *_: Any) -> None:
+            raise KeyError("second")
+
+    register(Hopeless())
+    failed: list[str] = []
+    publish_step_events(step(NAMED), SUCCESS, refuse, lambda name, _: failed.append(name))
+    assert failed == ["payment.processed"]
+
+
+def test_a_declaration_that_cannot_be_read_is_counted() -> None:
+    assert [name for name, _ in failures(step({"name": "a.b", "condition": "never"}))] == ["a.b"]
+    assert [name for name, _ in failures(step("order.paid"))] == ["publishes_events[0]"]
+
+
 def test_an_error_while_reporting_an_error_stays_here(caplog: pytest.LogCaptureFixture) -> None:
     class Hopeless(DefaultPublisher):
         def should_publish(self, ctx: StepEventContext) -> bool:

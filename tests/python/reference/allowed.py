@@ -9,6 +9,7 @@ SURFACE = {
     # What there is more of.
     "tasker_core.testing*": "fixtures and helpers for tests of handlers",
     "tasker_core.bin*": "the server, which the published package has outside of it",
+    "tasker_core.server*": "the server by its shorter name",
     "tasker_core.logging.receive_host_records": "records of the host for Python's logging",
     "tasker_core.domain_events.publish_domain_event": "events that no template declares",
     "tasker_core.domain_events.BaseSubscriber.business_payload": "what the envelope holds",
@@ -33,7 +34,6 @@ SURFACE = {
     "tasker_core.*.log_debug": "used inside only",
     "tasker_core.*.log_info": "used inside only",
     "tasker_core.*.log_warn": "used inside only",
-    "tasker_core.domain_events.log_error": "used inside only",
     "tasker_core.domain_events.InProcessDomainEvent": "used inside only; it is one of types",
     "tasker_core.batch_processing.batchable.*": "used inside only; they are of models and types",
     "tasker_core.step_execution_subscriber.StepHandler": "used inside only",

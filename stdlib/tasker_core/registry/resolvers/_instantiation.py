@@ -1,5 +1,6 @@
 """Make a handler of its class."""
 
+import inspect
 from typing import Any
 
 from tasker_core.logging import log_warn
@@ -17,6 +18,8 @@ def instantiate(handler_class: type, definition: HandlerDefinition) -> Any:
         try:
             return handler_class()
         except TypeError:
+            if not _takes_config(handler_class):
+                raise
             return handler_class(config=definition.initialization or {})
     except Exception as exc:
         first = "" if exc.__context__ is None else f" (without arguments: {exc.__context__})"
@@ -27,3 +30,11 @@ def instantiate(handler_class: type, definition: HandlerDefinition) -> Any:
             {"callable": definition.callable, "error_type": type(exc).__name__},
         )
         return None
+
+
+def _takes_config(handler_class: type) -> bool:
+    try:
+        parameters = inspect.signature(handler_class).parameters.values()
+    except (TypeError, ValueError):
+        return True  # one of C; trying is the only way to know
+    return any(p.name == "config" or p.kind is p.VAR_KEYWORD for p in parameters)

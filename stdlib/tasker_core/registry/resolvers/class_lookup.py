@@ -15,7 +15,13 @@ _PRIORITY = 100
 
 
 class ClassLookupResolver(BaseResolver):
-    """Imports ``package.module.ClassName`` and makes an instance of it."""
+    """Imports ``package.module.ClassName`` and makes an instance of it.
+
+    >>> ClassLookupResolver().can_resolve(HandlerDefinition("shop.orders.ChargeCard"))
+    True
+    >>> ClassLookupResolver().can_resolve(HandlerDefinition("charge_card"))
+    False
+    """
 
     CLASS_PATTERN = re.compile(r"^[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*\.[A-Z]\w*\Z")
 

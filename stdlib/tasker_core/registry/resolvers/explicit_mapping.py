@@ -16,6 +16,11 @@ class ExplicitMappingResolver(BaseResolver):
     """A table of names; entries are classes, factories or finished handlers.
 
     May be used by several threads at once.
+
+    >>> resolver = ExplicitMappingResolver()
+    >>> resolver.register("charge_card", lambda config: "a handler")
+    >>> resolver.resolve(HandlerDefinition("charge_card"))
+    'a handler'
     """
 
     def __init__(self, name: str = "explicit_mapping") -> None:

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tasker_core._patchable import patchable
 from tasker_core.types import StepHandlerResult
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx as httpx
 
     from tasker_core.step_handler.base import StepHandler as _Host
 else:
@@ -61,6 +62,11 @@ class ApiResponse:
     """An HTTP answer with its body decoded.
 
     ``body`` is the decoded JSON if the answer says it is JSON, else the text.
+
+    >>> import httpx
+    >>> response = ApiResponse(httpx.Response(503, json={"error": "busy"}))
+    >>> response.body, response.ok, response.is_retryable
+    ({'error': 'busy'}, False, True)
     """
 
     def __init__(self, response: _Response, body: Any = None) -> None:
@@ -154,9 +160,10 @@ class APIMixin(_Host):
     def client(self) -> "httpx.Client":
         """The client, made on first use and kept until :meth:`close`."""
         if self._client is None:
-            import httpx
+            # By way of the module, where tests may have put another httpx.
+            from tasker_core.step_handler.mixins import api
 
-            self._client = httpx.Client(
+            self._client = api.httpx.Client(
                 base_url=self.base_url,
                 timeout=self.default_timeout,
                 headers=self.default_headers,
@@ -297,3 +304,7 @@ def _error_text(body: Any) -> str | None:
         if isinstance(value, dict) and "message" in value:
             return str(value["message"])
     return None
+
+
+if not TYPE_CHECKING:
+    __getattr__ = patchable(__name__, {"httpx": "httpx"})
