@@ -11,7 +11,7 @@ export PYTHON
 env = exports=$$(scripts/environment) && eval "$$exports" &&
 dev_env = exports=$$(scripts/environment --dev) && eval "$$exports" &&
 # And the parts of a deployment, without which the tests that need them are skipped.
-deployment = exports=$$(scripts/deployment) && eval "$$exports" && export DEPLOYMENT_REQUIRED=1 &&
+deployment = exports=$$(scripts/deployment) && eval "$$exports" &&
 
 .DEFAULT_GOAL := help
 .PHONY: help run build test e2e lint format bench install dist env clean
@@ -32,7 +32,7 @@ test: ## Run every check and every test
 	@$(dev_env) scripts/check
 
 e2e: ## Run the tests with a real Tasker deployment, fetching its parts
-	@$(dev_env) $(deployment) go test -race -count=1 ./tests/cluster/... ./tests/e2e/...
+	@$(dev_env) $(deployment) scripts/e2e
 
 lint: ## Run the checks that only read the sources
 	@$(dev_env) scripts/check gofmt vet staticcheck ruff format mypy

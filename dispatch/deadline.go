@@ -77,12 +77,15 @@ func (d *Dispatcher) insist(l *lane, it item, started time.Time, x *deadline) {
 }
 
 // revoke asks a handler to end whose result nobody wants. It may ignore that.
+// The caller does not wait for it: an interrupt may have to wait for the GIL.
 func (d *Dispatcher) revoke(l *lane, it item, x *deadline) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if !x.over {
-		d.interrupt(l, it)
-	}
+	time.AfterFunc(0, func() {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		if !x.over {
+			d.interrupt(l, it)
+		}
+	})
 }
 
 func (d *Dispatcher) interrupt(l *lane, it item) {

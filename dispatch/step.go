@@ -48,7 +48,7 @@ type control struct {
 // Revoke tells that nobody wants the step's result any more: the step was
 // cancelled, or somebody else has it. Its handler is asked to end, or never
 // entered. Complete is called for it as ever. Any goroutine may call Revoke,
-// however often.
+// however often; it does not wait.
 func (s *Step) Revoke() {
 	s.control.mu.Lock()
 	first, end := !s.control.revoked, s.control.end

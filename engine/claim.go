@@ -35,6 +35,17 @@ type claim struct {
 	before       snapshot
 	ancestors    []ancestor
 	stepTemplate []byte // step_definition
+
+	step    atomic.Pointer[dispatch.Step] // as the claimant has it; nil before
+	revoked atomic.Bool
+}
+
+// revoke tells whoever runs the step that nobody waits for it any more.
+func (c *claim) revoke() {
+	c.revoked.Store(true)
+	if s := c.step.Load(); s != nil {
+		s.Revoke()
+	}
 }
 
 // of tells whether c is a claim of the attempt that s is in.
@@ -137,13 +148,18 @@ func (e *Engine) Complete(s *dispatch.Step, result dispatch.Result) {
 // dispatched makes the step that the claimant gets.
 func (c *claim) dispatched() *dispatch.Step {
 	id := newUUID()
-	return &dispatch.Step{
+	step := &dispatch.Step{
 		EventID: id, TaskUUID: c.taskUUID, StepUUID: c.stepUUID, CorrelationID: c.correlationID,
 		Namespace: c.key.namespace, Task: c.key.name, Name: c.name, Attempt: int(c.attempt),
 		Timeout: c.timeout,
 		Event:   c.event(id),
 		Handle:  c,
 	}
+	c.step.Store(step)
+	if c.revoked.Load() {
+		step.Revoke()
+	}
+	return step
 }
 
 // newUUID returns a new version 7 uuid.

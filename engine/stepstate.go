@@ -100,6 +100,11 @@ func (e stepEvent) String() string {
 	return stepEventNames[e]
 }
 
+// takesAway tells whether the event makes what a handler is doing pointless.
+func (e stepEvent) takesAway() bool {
+	return e == stepCancel || e == stepCompleteManually || e == stepResolveManually
+}
+
 // stepTransitions is the table of engine-semantics §3.2, without the events
 // that many states share. stepNew stands for "not allowed".
 var stepTransitions = [stepStates][stepEvents]StepState{

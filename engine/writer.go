@@ -66,6 +66,7 @@ type batch struct {
 	attempts []store.FailedAttempt
 	grants   []pendingGrant
 	changes  []Change
+	revoked  []*claim // of steps that were taken away from their handlers
 	// publications become available once they are in the file.
 	publications []Publication
 	identities   map[string]uuid.UUID // of the tasks created in it
@@ -316,6 +317,9 @@ func (w *writer) finish() {
 	for _, r := range b.requests {
 		r.reply(w, nil)
 	}
+	for _, c := range b.revoked {
+		c.revoke()
+	}
 	w.clearBatch()
 }
 
@@ -509,6 +513,11 @@ func (w *writer) moveStep(r *run, i int32, event stepEvent, message string) bool
 	if err != nil {
 		w.e.log.Error("step left as it is", "task_uuid", r.row.UUID, "step", s.name, "error", err)
 		return false
+	}
+	if s.state == StepInProgress && event.takesAway() {
+		if c := w.handed[s.row.ID]; c != nil {
+			w.batch.revoked = append(w.batch.revoked, c)
+		}
 	}
 	w.setStep(r, i, to, message)
 	return true
