@@ -36,7 +36,7 @@ type definition struct {
 type stepDefinition struct {
 	json    []byte        // step_definition of the event
 	timeout time.Duration // 0 is none
-	backoff backoff
+	backoff template.Policy
 	events  []template.EventCondition // of its domain events
 }
 
@@ -60,7 +60,7 @@ func define(t *template.Template, defaultTimeout time.Duration) *definition {
 		if s.TimeoutSeconds != nil {
 			timeout = time.Duration(*s.TimeoutSeconds) * time.Second
 		}
-		def := &stepDefinition{json: s.DefinitionJSON(), timeout: timeout, backoff: backoffOf(&s.Retry)}
+		def := &stepDefinition{json: s.DefinitionJSON(), timeout: timeout, backoff: s.Retry.Policy()}
 		for _, e := range s.PublishesEvents {
 			def.events = append(def.events, e.Condition)
 		}

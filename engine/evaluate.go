@@ -146,8 +146,8 @@ func (w *writer) delay(r *run, i int32, f failure) {
 	case f.isRequested:
 		d = f.requested
 	case def != nil:
-		d = def.backoff.delay(int(s.row.Attempts))
-		if def.backoff.jittered() && !w.e.o.NoJitter {
+		d = def.backoff.Delay(int(s.row.Attempts))
+		if def.backoff.Jittered() && !w.e.o.NoJitter {
 			d = jitter(d, w.rand)
 		}
 	}

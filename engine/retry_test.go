@@ -83,7 +83,7 @@ func TestADelayIsNeverNegativeNorBeyondItsLimit(t *testing.T) {
 		for _, base := range []time.Duration{0, 1, time.Second, math.MaxInt64} {
 			for _, limit := range []time.Duration{0, time.Millisecond, math.MaxInt64} {
 				for _, n := range []int{1, 2, 3, 63, 64, 100, 1100, 2000} {
-					d := backoff{strategy: strategy, base: base, limit: limit}.delay(n)
+					d := template.Policy{Strategy: strategy, Base: base, Limit: limit}.Delay(n)
 					require.GreaterOrEqual(t, d, time.Duration(0), "%s %s %s %d", strategy, base, limit, n)
 					require.LessOrEqual(t, d, limit, "%s %s %s %d", strategy, base, limit, n)
 				}

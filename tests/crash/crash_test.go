@@ -35,7 +35,7 @@ import (
 const (
 	kills      = 20
 	submitters = 8
-	perLife    = 6 // tasks that each of them creates between two kills
+	perLife    = 8 // tasks that each of them creates between two kills
 	// patience bounds waiting for the program to start and to finish what is
 	// left; a healthy one needs a small part of it.
 	patience = 2 * time.Minute
