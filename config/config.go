@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -60,7 +61,7 @@ type Config struct {
 	Staleness   string        // StalenessOff, StalenessWarn or StalenessAct
 	Concurrency int           // steps inside handlers at once
 	Strict      bool          // refuse input that does not match input_schema
-	Environment string        // whose template overrides apply; "" applies none
+	Environment string        // see Overrides; "" is none
 	WorkerID    string        // "": host name and process id
 	// SwitchInterval is how long a thread may hold the GIL while others wait;
 	// 0 keeps Python's own.
@@ -113,6 +114,16 @@ func (c *Config) Origin(key string) Origin {
 		return o
 	}
 	return Default
+}
+
+// Overrides is the environment whose overrides of templates apply, "" for none.
+// TASKER_ENV by itself only names where this runs: it is set in deployments,
+// which do not apply overrides (engine-semantics §1.5).
+func (c *Config) Overrides() string {
+	if c.DatabaseURL != "" || strings.HasSuffix(string(c.Origin("environment")), "TASKER_ENV") {
+		return ""
+	}
+	return c.Environment
 }
 
 // Sources are what Load reads.

@@ -150,7 +150,7 @@ var commonSettings = []Setting{
 		show: func(c *Config) any { return c.Strict },
 	},
 	{
-		Key: "environment", Usage: "apply the templates' overrides for the environment `NAME`",
+		Key: "environment", Usage: "run in the environment `NAME`, with the templates' overrides for it (TASKER_ENV: without)",
 		env:  env("TASKER_ENV"),
 		set:  text(func(c *Config) *string { return &c.Environment }, nil),
 		show: func(c *Config) any { return c.Environment },

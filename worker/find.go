@@ -103,9 +103,9 @@ func (p *python) find(c Config) error {
 		})
 		return nil
 	}
-	if c.Environment != "" {
+	if c.Overrides != "" {
 		for i, t := range ts {
-			ts[i] = t.ForEnvironment(c.Environment)
+			ts[i] = t.ForEnvironment(c.Overrides)
 		}
 	}
 	return p.match(loaded, ts, explicit)

@@ -163,9 +163,9 @@ func (p *Program) templates() ([]*template.Template, error) {
 	if len(ts) == 0 {
 		return nil, errors.New("no task templates; name their folder in TASKER_TEMPLATE_PATH")
 	}
-	if p.c.Environment != "" {
+	if p.c.Overrides != "" {
 		for i, t := range ts {
-			ts[i] = t.ForEnvironment(p.c.Environment)
+			ts[i] = t.ForEnvironment(p.c.Overrides)
 		}
 	}
 	return ts, nil

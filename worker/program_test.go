@@ -263,7 +263,7 @@ func TestAWorkerThatCannotServeIsNotStartedAndLeavesTheFile(t *testing.T) {
 }
 
 func TestTheEnvironmentsOverridesApplyToAProgramsTemplates(t *testing.T) {
-	p, engines := newProgram(t, func(c *ProgramConfig) { c.Environment = "test" })
+	p, engines := newProgram(t, func(c *ProgramConfig) { c.Overrides = "test" })
 	pay(t, bootstrapped(t, p, engines))
 	require.Equal(t, 1, poll(t, p).Step.Step.Max)
 }

@@ -55,8 +55,10 @@ type Config struct {
 	// Concurrency is how many steps may be inside handlers at once; 0 means
 	// dispatch.DefaultConcurrency.
 	Concurrency int
-	// Environment, when not empty, applies the templates' overrides for it.
+	// Environment is what this worker says about where it runs. Overrides,
+	// when not empty, applies the templates' overrides for that environment.
 	Environment    string
+	Overrides      string
 	WorkerID       string        // "" means DefaultID()
 	SwitchInterval time.Duration // of the GIL; 0 keeps Python's own
 

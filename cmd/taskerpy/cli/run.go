@@ -92,7 +92,7 @@ and what else concerns the embedded engine is not used.`,
 func workerConfig(c *config.Config, l *logging) worker.Config {
 	return worker.Config{
 		Paths: c.Handlers, Templates: c.Templates, Python: c.Python, Data: c.Data, Concurrency: c.Concurrency,
-		Strict: c.Strict, Environment: c.Environment, WorkerID: c.WorkerID, SwitchInterval: c.SwitchInterval,
+		Strict: c.Strict, Environment: c.Environment, Overrides: c.Overrides(), WorkerID: c.WorkerID, SwitchInterval: c.SwitchInterval,
 		Keep: c.Keep, Staleness: engine.Staleness{Mode: engine.StalenessMode(c.Staleness)},
 		Log: l.log, LogLevel: c.LogLevel, Output: l.output, Records: l.records,
 	}
