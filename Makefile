@@ -14,11 +14,11 @@ dev_env = exports=$$(scripts/environment --dev) && eval "$$exports" &&
 deployment = exports=$$(scripts/deployment) && eval "$$exports" &&
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test e2e lint format bench install dist env clean
+.PHONY: help run build test e2e lint format bench bench-cluster install dist env clean
 .NOTPARALLEL:
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo '  PYTHON=python3.12 chooses a Python; scripts/environment says where its files go.'
 
@@ -42,6 +42,9 @@ format: ## Format Go and Python sources
 
 bench: ## Run the benchmarks
 	@$(dev_env) scripts/bench
+
+bench-cluster: ## Measure workers of a real Tasker deployment, fetching its parts
+	@$(dev_env) $(deployment) scripts/bench-cluster
 
 install: build ## Install to DESTDIR/PREFIX (/usr/local)
 	@$(env) scripts/install "$(DESTDIR)" "$(PREFIX)"

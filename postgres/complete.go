@@ -19,6 +19,8 @@ const (
 	maxBatchBytes = 16 << 20
 	// maxStored is how many results are stored in one statement.
 	maxStored = 512
+	// historyDepth is how much deeper a checkpoint's cursor is in its history.
+	historyDepth = 2
 	// maxHistory is how many earlier checkpoints of a step are remembered.
 	maxHistory = 100
 )
@@ -144,7 +146,9 @@ func (s *Source) Complete(step *dispatch.Step, result dispatch.Result) {
 	if result.Outcome == dispatch.CheckpointYield {
 		// The step goes on. Only one answer is given for an event, so nobody
 		// else hands in something meanwhile.
-		if !c.ended.Load() {
+		if why := unreadable(f.json, historyDepth); why != "" {
+			s.fail(c, failure{"checkpoint_error", "Checkpoint yield failed: tasker-server could not read it: " + why, false})
+		} else if !c.ended.Load() {
 			f.json = slices.Clone(f.json)
 			s.finished.put(f)
 		}
@@ -172,6 +176,9 @@ func (s *Source) bound(f *finished) {
 	}
 	if len(f.json) > s.o.MaxResultBytes {
 		s.refuse(f, failure{"result_too_large", fmt.Sprintf("the step's result has %d bytes, more than the limit of %d", len(f.json), s.o.MaxResultBytes), false})
+	}
+	if why := unreadable(f.json, 0); why != "" {
+		s.refuse(f, failure{"result_not_storable", "tasker-server could not read the step's result: " + why, f.outcome == dispatch.RetryableFailure})
 	}
 }
 
@@ -288,8 +295,7 @@ func (s *Source) store(ctx context.Context, batch []*finished, again bool) error
 	}
 	stored := make(map[uuid.UUID]bool, n)
 	var step uuid.UUID
-	var sent, acknowledged int64
-	_, err = pgx.ForEachRow(rows, []any{&step, &sent, &acknowledged}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&step, nil, nil, nil}, func() error {
 		stored[step] = true
 		return nil
 	})
@@ -299,8 +305,12 @@ func (s *Source) store(ctx context.Context, batch []*finished, again bool) error
 	s.counts.CompleteBatches.Add(1)
 	s.o.Observer.StoreDone(len(stored), time.Since(started))
 	s.settle(batch, stored)
-	for _, f := range batch {
-		if !stored[f.claim.stepUUID] {
+	for i, f := range batch {
+		switch {
+		case stored[f.claim.stepUUID]:
+		case f.claim.key.Load() != keys[i]:
+			s.finished.put(f) // meanwhile we took it over from ourselves
+		default:
 			s.lose(f.claim, "its result is dropped")
 		}
 	}

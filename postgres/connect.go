@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/gofrs/uuid/v5"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -17,13 +19,17 @@ const connectTimeout = 10 * time.Second
 
 // session are the settings that the protocol demands (worker-protocol §1.2):
 // triggers and functions of the schema name each other without a schema, and
-// columns hold UTC without saying so. Statements that touch a few rows by their
-// keys, but have many parts, look expensive enough to be compiled; that takes
-// seconds each time, and saves nothing.
+// columns hold UTC without saying so.
+//
+// The others are for statements that touch a few rows by their keys, but have
+// many parts: they look expensive enough to be compiled, which takes seconds,
+// and planning one takes longer than running it; see statements.
 func session(c *pgx.ConnConfig) {
 	c.RuntimeParams["search_path"] = "tasker,public"
 	c.RuntimeParams["TimeZone"] = "UTC"
 	c.RuntimeParams["jit"] = "off"
+	c.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
+	c.RuntimeParams["enable_seqscan"] = "off"
 	if c.RuntimeParams["application_name"] == "" {
 		c.RuntimeParams["application_name"] = "taskerpy-worker"
 	}
@@ -43,12 +49,13 @@ func ParseURL(url string) (*pgxpool.Config, error) {
 }
 
 // connect opens the pool and verifies that the database is a deployment's.
-func connect(ctx context.Context, o Options) (*pgxpool.Pool, error) {
+func connect(ctx context.Context, o Options, w *waits) (*pgxpool.Pool, error) {
 	c, err := ParseURL(o.URL)
 	if err != nil {
 		return nil, err
 	}
 	c.MaxConns = int32(max(o.MaxConnections-1, 2)) // one is for LISTEN
+	c.ConnConfig.Tracer = w
 	pool, err := pgxpool.NewWithConfig(ctx, c)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -84,6 +91,38 @@ func verify(ctx context.Context, pool *pgxpool.Pool) error {
 			ErrUnavailable, pool.Config().ConnConfig.Database, strings.Join(missing, ", "))
 	}
 	return nil
+}
+
+// warm gets two connections ready that claim and complete from then on: the
+// first step shall not wait while they are made, and its statements planned.
+// That it cannot is no error yet.
+func (s *Source) warm(ctx context.Context) {
+	var warming sync.WaitGroup
+	var conns [2]*pgxpool.Conn
+	for i := range conns {
+		warming.Go(func() {
+			conn, err := s.pool.Acquire(ctx)
+			if err != nil {
+				return
+			}
+			conns[i] = conn // kept until the other has one too
+			var batch pgx.Batch
+			for _, q := range s.queues {
+				batch.Queue(q.sql(claimSQL), s.o.Visibility.Seconds(), 0, s.uuid)
+			}
+			none := []uuid.UUID{}
+			batch.Queue(s.statements.complete, none, []int32{}, []bool{}, [][]byte{}, none, none, []int64{}, []string{}, []bool{}, s.uuid, s.o.ResultsQueue)
+			if err := conn.SendBatch(ctx, &batch).Close(); err != nil {
+				s.log.Debug("get a connection ready", "error", err)
+			}
+		})
+	}
+	warming.Wait()
+	for _, conn := range conns {
+		if conn != nil {
+			conn.Release()
+		}
+	}
 }
 
 // code is the SQLSTATE of an error of the database itself, "" for others.

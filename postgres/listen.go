@@ -56,6 +56,12 @@ func (s *Source) listenOnce(ctx context.Context) (heard bool, err error) {
 		}
 	}
 	s.health.setListening(true)
+	if s.counts.Reconnects.Load() > 0 {
+		select {
+		case s.reconnected <- struct{}{}:
+		default:
+		}
+	}
 	// What was sent before is not heard of any more.
 	s.allDue()
 	s.signal()

@@ -133,6 +133,7 @@ type Source struct {
 
 	templates templateCache
 	counts    counts
+	waits     waits
 	health    health
 	outbox    outbox
 
@@ -142,6 +143,8 @@ type Source struct {
 	next  int                  // the queue to be looked into first
 	beat  time.Time            // when we last were sure that what we hold is ours
 	wake  chan struct{}        // has room for one: there may be something to claim
+
+	reconnected chan struct{} // has room for one: notifications are heard again
 
 	finished inbox
 
@@ -161,17 +164,18 @@ func Open(ctx context.Context, o Options) (*Source, error) {
 	}
 	s := &Source{
 		o: o, log: o.Log, uuid: id, held: map[uuid.UUID]*claim{}, wake: make(chan struct{}, 1), flushed: make(chan struct{}),
-		beat: time.Now(),
+		beat: time.Now(), reconnected: make(chan struct{}, 1),
 	}
 	s.finished.arrived = make(chan struct{}, 1)
 	s.statements = prepareStatements(o)
-	if s.pool, err = connect(ctx, o); err != nil {
+	if s.pool, err = connect(ctx, o, &s.waits); err != nil {
 		return nil, err
 	}
 	if err := s.register(ctx); err != nil {
 		s.pool.Close()
 		return nil, err
 	}
+	s.warm(ctx)
 	s.start(ctx)
 	return s, nil
 }

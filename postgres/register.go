@@ -37,10 +37,8 @@ func (s *Source) register(ctx context.Context) error {
 	if err := s.chooseQueues(); err != nil {
 		return err
 	}
-	for _, t := range s.o.Templates {
-		if err := s.registerTemplate(ctx, t); err != nil {
-			return err
-		}
+	if err := s.registerTemplates(ctx); err != nil {
+		return err
 	}
 	return s.ensureQueues(ctx)
 }
@@ -95,22 +93,37 @@ ON CONFLICT (task_namespace_uuid, name, version) DO UPDATE
    SET description = EXCLUDED.description, configuration = EXCLUDED.configuration, updated_at = now()
  WHERE t.configuration IS DISTINCT FROM EXCLUDED.configuration OR t.description IS DISTINCT FROM EXCLUDED.description`
 
-func (s *Source) registerTemplate(ctx context.Context, t *template.Template) error {
+// registerTemplates is one round trip and one transaction. It goes by the
+// templates' names, so that workers that start together do not wait for each
+// other in a circle.
+func (s *Source) registerTemplates(ctx context.Context) error {
 	const maxDescription = 255
-	description := []rune(t.Description)
-	if len(description) > maxDescription {
-		description = append(description[:maxDescription-1], '…')
+	templates := slices.SortedFunc(slices.Values(s.o.Templates), func(a, b *template.Template) int {
+		return strings.Compare(a.Key(), b.Key())
+	})
+	var batch pgx.Batch
+	for _, t := range templates {
+		description := []rune(t.Description)
+		if len(description) > maxDescription {
+			description = append(description[:maxDescription-1], '…')
+		}
+		configuration, _ := storable(t.JSON())
+		batch.Queue(upsertTemplate, t.Namespace, t.Name, t.Version, string(description), configuration)
 	}
-	configuration, _ := storable(t.JSON())
-	_, err := s.pool.Exec(ctx, upsertTemplate, t.Namespace, t.Name, t.Version, string(description), configuration)
-	switch {
-	case err == nil:
-		return nil
-	case isOfData(err):
-		return fmt.Errorf("%w: %s: %s: %w", ErrTemplate, t.Path, t.Key(), err)
-	default:
-		return fmt.Errorf("%w: register template %s: %w", ErrUnavailable, t.Key(), err)
+	results := s.pool.SendBatch(ctx, &batch)
+	for _, t := range templates {
+		if _, err := results.Exec(); err != nil {
+			_ = results.Close() // the same error
+			if isOfData(err) {
+				return fmt.Errorf("%w: %s: %s: %w", ErrTemplate, t.Path, t.Key(), err)
+			}
+			return fmt.Errorf("%w: register template %s: %w", ErrUnavailable, t.Key(), err)
+		}
 	}
+	if err := results.Close(); err != nil {
+		return fmt.Errorf("%w: register templates: %w", ErrUnavailable, err)
+	}
+	return nil
 }
 
 // eventsQueue is where durable domain events of a namespace go.

@@ -33,6 +33,13 @@ func (c *claim) failed(result []byte, retryable bool) []byte {
 	metadata["retryable"] = retryable
 	if e, ok := r["error"].(object); ok {
 		e["retryable"] = retryable
+		// Members that the server leaves out when it has none (§3.5).
+		if e["status_code"] == nil {
+			delete(e, "status_code")
+		}
+		if context, _ := e["context"].(object); len(context) == 0 {
+			delete(e, "context")
+		}
 	} else {
 		r["error"] = object{"message": "the handler failed without saying why", "error_type": nil, "backtrace": nil, "retryable": retryable}
 	}
@@ -60,8 +67,11 @@ func member(of object, key string) object {
 
 // wait asks for the wait of the step's template after this attempt. The server
 // reads whole seconds, and spreads nothing that it is asked for. nil is at
-// once.
+// once, and after the last attempt.
 func (c *claim) wait() any {
+	if c.attempt >= c.maxAttempts {
+		return nil
+	}
 	seconds := math.Round(c.definition.backoff.Delay(max(c.attempt, 1)).Seconds())
 	if seconds < 1 {
 		return nil
@@ -86,7 +96,7 @@ func (c *claim) ownFailure(f failure, workerID string, took time.Duration) []byt
 			"completed_at": time.Now().UTC().Format(time.RFC3339Nano), "worker_id": workerID, "worker_hostname": nil, "started_at": nil,
 			"custom": object{}, "error_code": nil, "error_type": f.kind, "context": object{},
 		},
-		"error":                  object{"message": f.message, "error_type": f.kind, "backtrace": nil, "retryable": retryable, "context": object{}},
+		"error":                  object{"message": f.message, "error_type": f.kind, "backtrace": nil, "retryable": retryable},
 		"orchestration_metadata": wait,
 	})
 	if err != nil {

@@ -5,6 +5,14 @@ import "strings"
 // statements are the SQL of the hot path (worker-protocol §9.6). The table of
 // a queue is put in for {queue}; register has made sure that its name is
 // harmless.
+//
+// They are planned once for a connection, when tables may be empty that grow
+// to millions of rows, and nobody may have counted those. So they leave the
+// planner no choice but to look up, for each row of a batch, what it names in
+// an index: rows are found by key = ANY (ARRAY[value]), which cannot be the
+// condition of a hash or a merge join nor be turned around, and of what is
+// current by most_recent IS NOT FALSE, so that the index of all that is
+// current does not seem to be of use. Sequential scans are turned off.
 type statements struct {
 	complete, release string
 }
@@ -26,7 +34,9 @@ func (q *queue) sql(statement string) string {
 
 // hydrate reads what an event is made of, for the steps of a CTE ours(
 // workflow_step_uuid). Rows are as they were before the statement. Ancestors
-// are visited once, however many paths lead to them.
+// are visited once, however many paths lead to them. The server sets processed
+// after it has committed that a step is complete: when it was killed, or its
+// database was, in between, only the state tells.
 const (
 	hydrateColumns = `
        to_jsonb(t), t.correlation_id, t.parent_correlation_id,
@@ -36,21 +46,23 @@ const (
        dep.results`
 
 	hydrateJoins = `
-  LEFT JOIN tasker.workflow_steps s ON s.workflow_step_uuid = ours.workflow_step_uuid
-  LEFT JOIN tasker.named_steps n ON n.named_step_uuid = s.named_step_uuid
-  LEFT JOIN tasker.tasks t ON t.task_uuid = s.task_uuid
-  LEFT JOIN tasker.named_tasks nt ON nt.named_task_uuid = t.named_task_uuid
-  LEFT JOIN tasker.task_namespaces tn ON tn.task_namespace_uuid = nt.task_namespace_uuid
+  LEFT JOIN tasker.workflow_steps s ON s.workflow_step_uuid = ANY (ARRAY[ours.workflow_step_uuid])
+  LEFT JOIN tasker.named_steps n ON n.named_step_uuid = ANY (ARRAY[s.named_step_uuid])
+  LEFT JOIN tasker.tasks t ON t.task_uuid = ANY (ARRAY[s.task_uuid])
+  LEFT JOIN tasker.named_tasks nt ON nt.named_task_uuid = ANY (ARRAY[t.named_task_uuid])
+  LEFT JOIN tasker.task_namespaces tn ON tn.task_namespace_uuid = ANY (ARRAY[nt.task_namespace_uuid])
   LEFT JOIN LATERAL (
     WITH RECURSIVE anc(id) AS (
-      SELECT e.from_step_uuid FROM tasker.workflow_step_edges e WHERE e.to_step_uuid = ours.workflow_step_uuid
+      SELECT e.from_step_uuid FROM tasker.workflow_step_edges e WHERE e.to_step_uuid = ANY (ARRAY[ours.workflow_step_uuid])
       UNION
-      SELECT e.from_step_uuid FROM anc JOIN tasker.workflow_step_edges e ON e.to_step_uuid = anc.id
+      SELECT e.from_step_uuid FROM anc JOIN tasker.workflow_step_edges e ON e.to_step_uuid = ANY (ARRAY[anc.id])
     )
     SELECT jsonb_object_agg(an.name, a.results) AS results
-      FROM anc JOIN tasker.workflow_steps a ON a.workflow_step_uuid = anc.id
-      JOIN tasker.named_steps an ON an.named_step_uuid = a.named_step_uuid
-     WHERE a.processed AND a.results IS NOT NULL
+      FROM anc JOIN tasker.workflow_steps a ON a.workflow_step_uuid = ANY (ARRAY[anc.id])
+      JOIN tasker.named_steps an ON an.named_step_uuid = ANY (ARRAY[a.named_step_uuid])
+     WHERE a.results IS NOT NULL
+       AND (a.processed OR (SELECT at.to_state FROM tasker.workflow_step_transitions at
+                             WHERE at.workflow_step_uuid = a.workflow_step_uuid AND at.most_recent) IN ('complete', 'resolved_manually'))
   ) dep ON ours.workflow_step_uuid IS NOT NULL`
 
 	stamp = `to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"')`
@@ -59,7 +71,9 @@ const (
 // claimSQL reads, claims and hydrates up to $2 messages. $1 is the visibility
 // timeout in seconds, $3 this process. The queue's rows are locked here instead
 // of by pgmq.read, which would see messages whose steps this statement does
-// not see yet (§2.4).
+// not see yet (§2.4). Messages that gave no step come with their step's state.
+// As in completeSQL, each part passes on what the next one needs: none joins
+// another one.
 const claimSQL = `
 WITH c AS MATERIALIZED (
   SELECT msg_id FROM {queue}
@@ -67,20 +81,20 @@ WITH c AS MATERIALIZED (
 ), m AS (
   UPDATE {queue} q
      SET vt = clock_timestamp() + make_interval(secs => $1), read_ct = q.read_ct + 1
-    FROM c WHERE q.msg_id = c.msg_id
+    FROM c WHERE q.msg_id = ANY (ARRAY[c.msg_id])
   RETURNING q.msg_id, q.read_ct,
             CASE WHEN q.message->>'step_uuid' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
                  THEN (q.message->>'step_uuid')::uuid END AS step_uuid
 ), first AS (
-  SELECT DISTINCT ON (step_uuid) step_uuid, msg_id FROM m WHERE step_uuid IS NOT NULL ORDER BY step_uuid, msg_id
+  SELECT DISTINCT ON (step_uuid) step_uuid, msg_id, read_ct FROM m WHERE step_uuid IS NOT NULL ORDER BY step_uuid, msg_id
 ), flip AS (
   UPDATE tasker.workflow_step_transitions t
      SET most_recent = false, updated_at = now() AT TIME ZONE 'UTC'
     FROM first f
-   WHERE t.workflow_step_uuid = f.step_uuid AND t.most_recent
+   WHERE t.workflow_step_uuid = ANY (ARRAY[f.step_uuid]) AND t.most_recent IS NOT FALSE
      AND (t.to_state = 'enqueued'
           OR t.to_state = 'in_progress' AND t.updated_at < now() AT TIME ZONE 'UTC' - make_interval(secs => $1))
-  RETURNING t.workflow_step_uuid, t.to_state, t.sort_key
+  RETURNING f.msg_id, f.read_ct, t.workflow_step_uuid, t.to_state, t.sort_key
 ), moved AS (
   INSERT INTO tasker.workflow_step_transitions
          (workflow_step_uuid, from_state, to_state, metadata, sort_key, most_recent, created_at, updated_at)
@@ -92,16 +106,19 @@ WITH c AS MATERIALIZED (
   UPDATE tasker.workflow_steps s
      SET in_process = true, attempts = COALESCE(s.attempts, 0) + 1,
          last_attempted_at = now() AT TIME ZONE 'UTC', updated_at = now() AT TIME ZONE 'UTC'
-    FROM flip WHERE s.workflow_step_uuid = flip.workflow_step_uuid
-  RETURNING s.workflow_step_uuid, flip.sort_key + 1 AS sort_key, s.attempts, s.max_attempts, s.retryable
+    FROM flip WHERE s.workflow_step_uuid = ANY (ARRAY[flip.workflow_step_uuid])
+  RETURNING flip.msg_id, flip.read_ct, s.workflow_step_uuid, flip.to_state, flip.sort_key + 1 AS sort_key,
+            s.attempts, s.max_attempts, s.retryable
 )
-SELECT m.msg_id, m.read_ct, m.step_uuid, cur.to_state, ours.sort_key,
+SELECT ours.msg_id, ours.read_ct, ours.workflow_step_uuid, ours.to_state, ours.sort_key,
        ours.attempts, ours.max_attempts, ours.retryable,` + hydrateColumns + `
-  FROM m
-  LEFT JOIN tasker.workflow_step_transitions cur ON cur.workflow_step_uuid = m.step_uuid AND cur.most_recent
-  LEFT JOIN first f ON f.msg_id = m.msg_id
-  LEFT JOIN ours ON ours.workflow_step_uuid = f.step_uuid` + hydrateJoins + `
- ORDER BY m.msg_id`
+  FROM ours` + hydrateJoins + `
+UNION ALL
+SELECT m.msg_id, m.read_ct, m.step_uuid, cur.to_state, NULL, NULL, NULL, NULL,
+       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+  FROM m LEFT JOIN tasker.workflow_step_transitions cur ON cur.workflow_step_uuid = ANY (ARRAY[m.step_uuid]) AND cur.most_recent IS NOT FALSE
+ WHERE m.msg_id NOT IN (SELECT msg_id FROM ours)
+ ORDER BY 1`
 
 // completeSQL stores results. $1 steps, $2 claim keys, $3 whether each
 // succeeded, $4 results, $5 tasks, $6 their correlation ids, $7 messages, $8
@@ -109,7 +126,9 @@ SELECT m.msg_id, m.read_ct, m.step_uuid, cur.to_state, ours.sort_key,
 // domain events stay until these are published), $10 this process, $11 the
 // server's queue. It returns the steps that were still ours. No part joins
 // another one: the planner knows nothing of their sizes, and what it does then
-// grows with the square of the batch.
+// grows with the square of the batch. The server is notified of each result as
+// tasker.pgmq_send_with_notify does it (§2.3), but they are sent all at once:
+// that function takes longer for a row than everything else here together.
 const completeSQL = `
 WITH r AS (
   SELECT * FROM unnest($1::uuid[], $2::int[], $3::boolean[], $4::jsonb[], $5::uuid[], $6::uuid[], $7::bigint[], $8::text[], $9::boolean[])
@@ -118,13 +137,13 @@ WITH r AS (
   UPDATE tasker.workflow_step_transitions t
      SET most_recent = false, updated_at = now() AT TIME ZONE 'UTC'
     FROM r
-   WHERE t.workflow_step_uuid = r.step_uuid AND t.most_recent
+   WHERE t.workflow_step_uuid = ANY (ARRAY[r.step_uuid]) AND t.most_recent IS NOT FALSE
      AND t.to_state = 'in_progress' AND t.sort_key = r.claim_sort_key
   RETURNING r.*
 ), stored AS (
   UPDATE tasker.workflow_steps s
      SET in_process = false, results = flip.result, updated_at = now() AT TIME ZONE 'UTC'
-    FROM flip WHERE s.workflow_step_uuid = flip.step_uuid
+    FROM flip WHERE s.workflow_step_uuid = ANY (ARRAY[flip.step_uuid])
 ), moved AS (
   INSERT INTO tasker.workflow_step_transitions
          (workflow_step_uuid, from_state, to_state, metadata, sort_key, most_recent, created_at, updated_at)
@@ -142,12 +161,20 @@ WITH r AS (
   SELECT count(*) AS n
     FROM (SELECT queue, array_agg(msg_id) AS mids FROM flip WHERE done GROUP BY queue) g,
          LATERAL {acknowledge}(g.queue, g.mids)
+), told AS (
+  SELECT array_agg(step_uuid) AS steps, array_agg(message) AS messages, tasker.extract_queue_namespace($11::text) AS namespace
+    FROM (SELECT step_uuid, jsonb_build_object('task_uuid', task_uuid, 'step_uuid', step_uuid, 'correlation_id', correlation_id) AS message
+            FROM flip) f
+), sent AS (
+  SELECT array_agg(id) AS ids FROM told, LATERAL pgmq.send_batch($11::text, told.messages) id WHERE told.messages IS NOT NULL
+), notice AS MATERIALIZED (
+  SELECT x.step_uuid, 'pgmq_message_ready.' || told.namespace AS channel,
+         json_build_object('event_type', 'message_with_payload', 'msg_id', x.msg_id, 'queue_name', $11::text,
+           'namespace', told.namespace, 'message', x.message, 'ready_at', now(), 'delay_seconds', 0)::text AS payload
+    FROM told, sent, unnest(told.steps, told.messages, sent.ids) AS x(step_uuid, message, msg_id)
 )
-SELECT step_uuid,
-       tasker.pgmq_send_with_notify($11::text,
-         jsonb_build_object('task_uuid', task_uuid, 'step_uuid', step_uuid, 'correlation_id', correlation_id), 0),
-       (SELECT n FROM acked)
-  FROM flip`
+SELECT step_uuid, pg_notify(channel, payload)::text, pg_notify('pgmq_message_ready', payload)::text, (SELECT n FROM acked)
+  FROM notice`
 
 // storedSQL finds which of the results ($1 steps, $2 claim keys) this process
 // ($3) has stored already, when the connection was lost before the database
@@ -156,7 +183,7 @@ const storedSQL = `
 SELECT x.step_uuid
   FROM unnest($1::uuid[], $2::int[]) AS x(step_uuid, claim_sort_key)
   JOIN tasker.workflow_step_transitions t
-    ON t.workflow_step_uuid = x.step_uuid AND t.sort_key = x.claim_sort_key + 1
+    ON t.workflow_step_uuid = ANY (ARRAY[x.step_uuid]) AND t.sort_key = x.claim_sort_key + 1
  WHERE t.from_state = 'in_progress' AND t.metadata->>'worker_uuid' = $3::text`
 
 // releaseSQL hands steps back, so that any worker can claim them at once. The
@@ -171,14 +198,14 @@ WITH r AS (
   UPDATE tasker.workflow_step_transitions t
      SET most_recent = false, updated_at = now() AT TIME ZONE 'UTC'
     FROM r
-   WHERE t.workflow_step_uuid = r.step_uuid AND t.most_recent
+   WHERE t.workflow_step_uuid = ANY (ARRAY[r.step_uuid]) AND t.most_recent IS NOT FALSE
      AND t.to_state = 'in_progress' AND t.sort_key = r.claim_sort_key
   RETURNING r.*
 ), freed AS (
   UPDATE tasker.workflow_steps s
      SET in_process = false, attempts = CASE WHEN flip.began THEN s.attempts ELSE GREATEST(s.attempts - 1, 0) END,
          updated_at = now() AT TIME ZONE 'UTC'
-    FROM flip WHERE s.workflow_step_uuid = flip.step_uuid
+    FROM flip WHERE s.workflow_step_uuid = ANY (ARRAY[flip.step_uuid])
 ), moved AS (
   INSERT INTO tasker.workflow_step_transitions
          (workflow_step_uuid, from_state, to_state, metadata, sort_key, most_recent, created_at, updated_at)
@@ -201,9 +228,9 @@ const lostClaimsSQL = `
 SELECT q.msg_id, t.workflow_step_uuid, t.sort_key
   FROM {queue} q
   JOIN tasker.workflow_step_transitions t
-    ON t.workflow_step_uuid = CASE WHEN q.message->>'step_uuid' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
-                                   THEN (q.message->>'step_uuid')::uuid END
-   AND t.most_recent AND t.to_state = 'in_progress'
+    ON t.workflow_step_uuid = ANY (ARRAY[CASE WHEN q.message->>'step_uuid' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+                                              THEN (q.message->>'step_uuid')::uuid END])
+   AND t.most_recent IS NOT FALSE AND t.to_state = 'in_progress'
  WHERE t.metadata->>'worker_uuid' = $1::text`
 
 // beatSQL keeps what is running ours: $1 the visibility timeout, $2 messages,
@@ -214,7 +241,7 @@ WITH q AS (
 )
 UPDATE tasker.workflow_step_transitions t SET updated_at = now() AT TIME ZONE 'UTC'
   FROM unnest($3::uuid[], $4::int[]) AS x(step_uuid, sort_key)
- WHERE t.workflow_step_uuid = x.step_uuid AND t.most_recent AND t.to_state = 'in_progress' AND t.sort_key = x.sort_key
+ WHERE t.workflow_step_uuid = ANY (ARRAY[x.step_uuid]) AND t.most_recent IS NOT FALSE AND t.to_state = 'in_progress' AND t.sort_key = x.sort_key
 RETURNING t.workflow_step_uuid`
 
 // checkpointSQL stores progress: $1 steps, $2 claim keys, $3 checkpoints
@@ -226,12 +253,12 @@ WITH r AS (
 ), mine AS (
   UPDATE tasker.workflow_step_transitions t SET updated_at = now() AT TIME ZONE 'UTC'
     FROM r
-   WHERE t.workflow_step_uuid = r.step_uuid AND t.most_recent AND t.to_state = 'in_progress' AND t.sort_key = r.claim_sort_key
+   WHERE t.workflow_step_uuid = ANY (ARRAY[r.step_uuid]) AND t.most_recent IS NOT FALSE AND t.to_state = 'in_progress' AND t.sort_key = r.claim_sort_key
   RETURNING t.workflow_step_uuid, r.progress
 ), earlier AS (
   SELECT m.workflow_step_uuid, m.progress,
          CASE WHEN jsonb_typeof(s.checkpoint->'history') = 'array' THEN s.checkpoint->'history' ELSE '[]'::jsonb END AS history
-    FROM mine m JOIN tasker.workflow_steps s ON s.workflow_step_uuid = m.workflow_step_uuid
+    FROM mine m JOIN tasker.workflow_steps s ON s.workflow_step_uuid = ANY (ARRAY[m.workflow_step_uuid])
 )
 UPDATE tasker.workflow_steps s
    SET checkpoint = e.progress || jsonb_build_object('history',
@@ -239,5 +266,5 @@ UPDATE tasker.workflow_steps s
          || jsonb_build_array(jsonb_build_object('cursor', e.progress->'cursor', 'timestamp', now()))),
        updated_at = now() AT TIME ZONE 'UTC'
   FROM earlier e
- WHERE s.workflow_step_uuid = e.workflow_step_uuid
+ WHERE s.workflow_step_uuid = ANY (ARRAY[e.workflow_step_uuid])
 RETURNING s.workflow_step_uuid`

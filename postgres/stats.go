@@ -61,6 +61,8 @@ type Pool struct {
 	Size, Idle, Max int
 	Acquires        int64
 	AcquireWait     time.Duration // in total
+	Waits           int64         // acquisitions that took SlowAcquire or longer
+	LongestWait     time.Duration // for a connection
 	Errors          int64         // acquisitions that were given up
 }
 
@@ -70,6 +72,7 @@ func (s *Source) Pool() Pool {
 	return Pool{
 		Size: int(p.TotalConns()), Idle: int(p.IdleConns()), Max: int(p.MaxConns()),
 		Acquires: p.AcquireCount(), AcquireWait: p.AcquireDuration(), Errors: p.CanceledAcquireCount(),
+		Waits: s.waits.slow.Load(), LongestWait: time.Duration(s.waits.longest.Load()),
 	}
 }
 

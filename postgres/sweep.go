@@ -13,6 +13,9 @@ const (
 	// bootAge is the same at the start: tasks that were made before there was
 	// a queue wait for nothing else.
 	bootAge = 5.0
+	// afterOutage is when a sweep follows on an outage: the server too was cut
+	// off in the middle of something. It is longer than bootAge.
+	afterOutage = 10 * time.Second
 	// sweepLock is the advisory lock under which one worker sweeps.
 	sweepLock = 0x7461736b65727079
 )
@@ -57,6 +60,13 @@ func (s *Source) sweepOn(ctx context.Context) {
 		age = sweepAge
 		select {
 		case <-time.After(jittered(sweepEvery)):
+		case <-s.reconnected:
+			age = bootAge
+			select {
+			case <-time.After(jittered(afterOutage)):
+			case <-ctx.Done():
+				return
+			}
 		case <-ctx.Done():
 			return
 		}

@@ -110,7 +110,7 @@ func TestAWorkersHealthHasExactlyTheFieldsOfTheSpec(t *testing.T) {
 
 func TestAWorkersReadinessHasExactlyTheFieldsOfTheSpec(t *testing.T) {
 	body := decode[object](t, askWorker(t, server.WorkerOptions{
-		Deployment:  &deployment{pool: postgres.Pool{Size: 5, Idle: 4, Max: 25, Acquires: 90, AcquireWait: 9 * time.Millisecond, Errors: 2}},
+		Deployment:  &deployment{pool: postgres.Pool{Size: 5, Idle: 4, Max: 25, Acquires: 90, AcquireWait: 9 * time.Millisecond, Waits: 1, LongestWait: 2 * time.Millisecond, Errors: 2}},
 		Environment: "test", Version: "1.2.3",
 	}, http.MethodGet, "/health/ready"))
 	require.Equal(t, []string{"checks", "status", "system_info", "timestamp", "worker_id"}, keysOf(body))
@@ -125,7 +125,7 @@ func TestAWorkersReadinessHasExactlyTheFieldsOfTheSpec(t *testing.T) {
 	require.Equal(t, []string{"pgmq_pool", "tasker_pool"}, keysOf(pools))
 	require.Equal(t, object{
 		"active_connections": 1.0, "idle_connections": 4.0, "max_connections": 25.0, "utilization_percent": 4.0, "total_acquires": 90.0,
-		"slow_acquires": 0.0, "acquire_errors": 2.0, "average_acquire_time_ms": 0.1, "max_acquire_time_ms": 0.1,
+		"slow_acquires": 1.0, "acquire_errors": 2.0, "average_acquire_time_ms": 0.1, "max_acquire_time_ms": 2.0,
 	}, pools["tasker_pool"])
 	delete(system, "pool_utilization")
 	require.Equal(t, object{

@@ -57,8 +57,7 @@ type poolPairs struct {
 	PGMQ   poolUse `json:"pgmq_pool"`
 }
 
-// poolUse is the state of a pool. The source does not tell single acquisitions
-// apart: none counts as slow, and the longest is shown as long as the average.
+// poolUse is the state of a pool.
 type poolUse struct {
 	Active         int     `json:"active_connections"`
 	Idle           int     `json:"idle_connections"`
@@ -268,14 +267,14 @@ func (w *Worker) system() systemInfo {
 	p := w.o.Deployment.Pool()
 	use := poolUse{
 		Active: p.Size - p.Idle, Idle: p.Idle, Max: p.Max,
-		TotalAcquires: p.Acquires, AcquireErrors: p.Errors,
+		TotalAcquires: p.Acquires, SlowAcquires: p.Waits, AcquireErrors: p.Errors,
+		MaxAcquire: float64(p.LongestWait) / float64(time.Millisecond),
 	}
 	if p.Max > 0 {
 		use.Utilization = 100 * float64(use.Active) / float64(p.Max)
 	}
 	if p.Acquires > 0 {
 		use.AverageAcquire = float64(p.AcquireWait) / float64(time.Millisecond) / float64(p.Acquires)
-		use.MaxAcquire = use.AverageAcquire
 	}
 	return systemInfo{
 		Version: w.o.Version, Environment: w.o.Environment, UptimeSeconds: int64(time.Since(w.started).Seconds()),

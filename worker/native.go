@@ -61,7 +61,7 @@ func (n *natives) native(name string, payload []byte) ([]byte, error) {
 	if n.program != nil {
 		switch name {
 		case "bootstrap_worker":
-			return n.program.bootstrap()
+			return n.program.bootstrap(payload)
 		case "stop_worker":
 			return n.program.stop()
 		}

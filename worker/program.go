@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,9 +33,11 @@ const programStopTimeout = 30 * time.Second
 type Program struct {
 	c ProgramConfig
 
-	mu      sync.Mutex
-	current *programWorker // nil without a worker
 	natives *natives
+
+	mu          sync.Mutex
+	current     *programWorker    // nil without a worker
+	environment map[string]string // that c is of
 }
 
 // ProgramConfig says how to run programs, and with what their workers work.
@@ -40,6 +45,10 @@ type ProgramConfig struct {
 	// Config gives the worker its data file, templates, environment, log and
 	// the rest. Nothing is imported from Paths, which may have templates.
 	Config
+	// Reload, when not nil, is asked for the configuration again by a program
+	// that starts a worker with another environment than the process began with.
+	// It looks variables up with env.
+	Reload func(env func(name string) string) (ProgramConfig, error)
 	// Serve, when not nil, serves the REST API of a started worker and returns
 	// its URL and how to stop it.
 	Serve func(s Served) (url string, stop func(context.Context) error, err error)
@@ -71,7 +80,7 @@ type programWorker struct {
 // NewProgram makes a Program.
 func NewProgram(c ProgramConfig) *Program {
 	c.fill()
-	p := &Program{c: c}
+	p := &Program{c: c, environment: environment(os.Environ())}
 	p.natives = newNatives(c.Config)
 	p.natives.program = p
 	return p
@@ -97,15 +106,26 @@ func (p *Program) Run(ctx context.Context, args []string) (exitCode int, err err
 	return exitCode, err
 }
 
+// bootstrapRequest is the argument of bootstrap_worker.
+type bootstrapRequest struct {
+	// Environment is os.environ: what a program changes there is in the
+	// environment of C, of which Go has made a copy when the process began.
+	Environment map[string]string `json:"environment"`
+}
+
 // bootstrap starts a worker.
-func (p *Program) bootstrap() ([]byte, error) {
+func (p *Program) bootstrap(payload []byte) ([]byte, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.current != nil {
 		answer, _, err := p.current.status.call("bootstrap_worker")
 		return answer, err
 	}
-	w, err := p.start(context.Background())
+	err := p.reload(payload)
+	var w *programWorker
+	if err == nil {
+		w, err = p.start(context.Background())
+	}
 	if err != nil {
 		return nil, fmt.Errorf("Bootstrap failed: %w", err) //lint:ignore ST1005 the reference's text
 	}
@@ -115,6 +135,39 @@ func (p *Program) bootstrap() ([]byte, error) {
 	return json.Marshal(object{
 		"handle_id": id, "status": "started", "message": "Python worker system started successfully", "worker_id": "python-worker-" + id,
 	})
+}
+
+// reload takes up what the program has changed in its environment.
+func (p *Program) reload(payload []byte) error {
+	var r bootstrapRequest
+	if len(payload) > 0 {
+		if err := json.Unmarshal(payload, &r); err != nil {
+			return fmt.Errorf("read the environment: %w", err)
+		}
+	}
+	if p.c.Reload == nil || r.Environment == nil || maps.Equal(r.Environment, p.environment) {
+		return nil
+	}
+	c, err := p.c.Reload(func(name string) string { return r.Environment[name] })
+	if err != nil {
+		return err
+	}
+	if c.WorkerID == "" {
+		c.WorkerID = p.c.WorkerID
+	}
+	c.fill()
+	p.c, p.environment = c, r.Environment
+	return nil
+}
+
+// environment reads NAME=value lines.
+func environment(lines []string) map[string]string {
+	e := make(map[string]string, len(lines))
+	for _, line := range lines {
+		name, value, _ := strings.Cut(line, "=")
+		e[name] = value
+	}
+	return e
 }
 
 func (p *Program) start(ctx context.Context) (*programWorker, error) {

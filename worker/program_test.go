@@ -136,6 +136,47 @@ func TestAProgramsWorkerCanBeStartedAgainAfterItsStop(t *testing.T) {
 	}
 }
 
+func TestAProgramsEnvironmentCountsWhenItHasChangedIt(t *testing.T) {
+	var asked []string
+	p, engines := newProgram(t, func(c *ProgramConfig) {
+		began := *c
+		c.WorkerID = "one"
+		c.Reload = func(env func(string) string) (ProgramConfig, error) {
+			if env("DATA") == "" {
+				return ProgramConfig{}, errors.New("DATA is not set")
+			}
+			asked = append(asked, env("DATA"))
+			again := began
+			again.Data, again.Environment, again.Reload = env("DATA"), env("TASKER_ENV"), c.Reload
+			return again, nil
+		}
+	})
+	_, err := p.natives.native("bootstrap_worker", []byte(`{"environment":{}}`))
+	require.EqualError(t, err, "Bootstrap failed: DATA is not set")
+
+	data := filepath.Join(t.TempDir(), "other.db")
+	request := fmt.Sprintf(`{"environment":{"DATA":%q,"TASKER_ENV":"staging"}}`, data)
+	for range 2 { // unchanged since the first start, it is not asked for again
+		require.Contains(t, answer(t, p.natives, "bootstrap_worker", request), "started")
+		<-engines
+		require.Contains(t, answer(t, p.natives, "get_worker_status", ""), `"environment":"staging"`)
+		require.FileExists(t, data)
+		answer(t, p.natives, "stop_worker", "")
+	}
+	require.Equal(t, []string{data}, asked)
+	require.Equal(t, "one", p.c.WorkerID)
+}
+
+func TestAProgramThatChangedNothingKeepsItsConfiguration(t *testing.T) {
+	p, engines := newProgram(t, func(c *ProgramConfig) {
+		c.Reload = func(func(string) string) (ProgramConfig, error) { return ProgramConfig{}, errors.New("asked") }
+	})
+	same, err := json.Marshal(environment(os.Environ()))
+	require.NoError(t, err)
+	require.Contains(t, answer(t, p.natives, "bootstrap_worker", fmt.Sprintf(`{"environment":%s}`, same)), "started")
+	<-engines
+}
+
 func TestManyThreadsMayStartAndStopTheWorkerAtOnce(t *testing.T) {
 	p, _ := newProgram(t, func(c *ProgramConfig) { c.Serve = nil })
 	var threads sync.WaitGroup

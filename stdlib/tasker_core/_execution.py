@@ -78,9 +78,9 @@ def failure_of(error: BaseException) -> StepHandlerResult:
     try:
         message = str(error)
     except Exception:
-        message = ""
+        message = kind
     return StepHandlerResult.failure(
-        message or kind,
+        message,
         error_type=kind,
         retryable=retryable if isinstance(retryable, bool) else True,
         metadata={

@@ -102,7 +102,7 @@ def bootstrap_worker(config: dict[str, _Any] | None = None) -> dict[str, _Any]:
             _expect("config['namespace']", config["namespace"], str)
     if _taskerpy is None:
         raise RuntimeError("Bootstrap failed: not running inside taskerpy")
-    return _enter_dict("bootstrap_worker", {"config": config})
+    return _enter_dict("bootstrap_worker", {"config": config, "environment": _environment()})
 
 
 def stop_worker() -> str:
@@ -367,6 +367,16 @@ def _enter_dict(name: str, arguments: dict[str, _Any] | bytes | None = None) -> 
 def _enter_dict_or_none(name: str) -> dict[str, _Any] | None:
     answer: dict[str, _Any] | None = _enter(name)
     return answer
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment as the program has made it, which the host cannot see."""
+    # Bytes that are no text stand in it as surrogates, which JSON cannot carry.
+    return {key: value for key, value in _os.environ.items() if _is_text(key + value)}
+
+
+def _is_text(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _api() -> _rest.Api:

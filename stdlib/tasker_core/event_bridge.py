@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 from tasker_core._patchable import patchable
 from tasker_core.logging import log_warn
 
+if TYPE_CHECKING:
+    from pyee.base import EventEmitter as EventEmitter
+
 __all__ = ["EventBridge", "EventNames"]
 
 
@@ -52,10 +55,11 @@ class EventBridge:
     _instance_lock = threading.Lock()
 
     def __init__(self) -> None:
-        # pyee is only paid for by programs that use a bridge.
-        from pyee.base import EventEmitter
+        # By way of the module, where tests may have put another emitter; pyee
+        # is only paid for by programs that use a bridge.
+        from tasker_core import event_bridge
 
-        self._emitter: EventEmitter = EventEmitter()
+        self._emitter: EventEmitter = event_bridge.EventEmitter()
         self._active = False
         self._event_schema = dict(_EVENT_SCHEMA)
 
@@ -132,7 +136,7 @@ if not TYPE_CHECKING:
     __getattr__ = patchable(
         __name__,
         {
-            "EventEmitter": "pyee:EventEmitter",
+            "EventEmitter": "pyee.base:EventEmitter",
             "log_debug": "tasker_core.logging:log_debug",
             "log_info": "tasker_core.logging:log_info",
         },

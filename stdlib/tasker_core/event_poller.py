@@ -1,6 +1,7 @@
 """A thread that asks the host for steps and calls those who want them."""
 
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ ErrorCallback = Callable[[Exception], None]
 
 # After an error the next poll waits this many intervals.
 _ERROR_INTERVALS = 10
+# A longer wait is made of several, so that stop() does not take as long.
+_LONGEST_SLEEP_SECONDS = 0.25
 
 
 class EventPoller:
@@ -67,7 +70,7 @@ class EventPoller:
         self._metrics_callbacks: list[MetricsCallback] = []
         self._error_callbacks: list[ErrorCallback] = []
         self._life_lock = threading.Lock()
-        # Set to end the wait between two polls. Each run has its own: a
+        # Set to end a long wait between two polls. Each run has its own: a
         # thread that outlived stop() must not come back to life with the next.
         self._stopped = threading.Event()
 
@@ -117,7 +120,7 @@ class EventPoller:
             thread, self._thread = self._thread, None
         if thread is None or thread is threading.current_thread():
             return
-        thread.join(timeout)
+        thread.join(timeout=timeout)
         if thread.is_alive():
             log_warn(f"EventPoller: a callback is still running {timeout} s after stop()")
 
@@ -140,17 +143,29 @@ class EventPoller:
             try:
                 event = _poll_step_events()
                 if event is None:
-                    stopped.wait(self._polling_interval)
+                    self._sleep(self._polling_interval, stopped)
                 else:
                     self._process_event(event)
             except Exception as exc:
                 self._emit_error(exc)
-                stopped.wait(self._polling_interval * _ERROR_INTERVALS)
+                self._sleep(self._polling_interval * _ERROR_INTERVALS, stopped)
                 continue
             if self._poll_count % self._starvation_check_interval == 0:
                 self._check_starvation()
             if self._poll_count % self._cleanup_interval == 0:
                 self._cleanup_timeouts()
+
+    def _sleep(self, seconds: float, stopped: threading.Event) -> None:
+        """Wait until the time is over or the poller has been stopped.
+
+        With ``time.sleep``, where tests of programs put a mock that ends the
+        loop.
+        """
+        while True:
+            time.sleep(min(seconds, _LONGEST_SLEEP_SECONDS))
+            seconds -= _LONGEST_SLEEP_SECONDS
+            if seconds <= 0 or stopped.is_set() or not self._running:
+                return
 
     def _process_event(self, event_data: dict[str, Any]) -> None:
         try:
@@ -223,4 +238,4 @@ class EventPoller:
 
 
 if not TYPE_CHECKING:
-    __getattr__ = patchable(__name__, {"log_info": "tasker_core.logging:log_info", "time": "time"})
+    __getattr__ = patchable(__name__, {"log_info": "tasker_core.logging:log_info"})

@@ -8,11 +8,12 @@ import threading
 from pathlib import Path
 from typing import Any
 
+# A module, and not what is in it: tests of programs put mocks there.
+from tasker_core import template_discovery
 from tasker_core.logging import log_debug, log_error, log_info, log_warn
 from tasker_core.models import HandlerWrapper
 from tasker_core.registry import HandlerDefinition, ResolverChain
 from tasker_core.step_handler.base import StepHandler
-from tasker_core.template_discovery import HandlerDiscovery, TemplatePath
 
 __all__ = ["HandlerRegistry", "StepHandler"]
 
@@ -150,8 +151,10 @@ class HandlerRegistry:
 
     def _discover_submodules(self, package: Any, base: type) -> int:
         count = 0
-        prefix = f"{package.__name__}."
-        for info in pkgutil.iter_modules(getattr(package, "__path__", []), prefix):
+        path = getattr(package, "__path__", None)
+        if path is None:
+            return 0
+        for info in pkgutil.iter_modules(path, f"{package.__name__}."):
             # Importing __main__ would run the program that it is.
             if info.name.endswith(".__main__"):
                 continue
@@ -201,22 +204,20 @@ class HandlerRegistry:
     def template_discovery_info(self) -> dict[str, Any]:
         """Return where templates were looked for and which handlers they name."""
         path = self._determine_template_path()
-        directory = None if path is None else Path(path)
+        files: list[str] = []
+        handlers: list[str] = []
+        by_namespace: dict[str, list[str]] = {}
+        if path is not None:
+            discovery = template_discovery.HandlerDiscovery
+            found = template_discovery.TemplatePath.discover_template_files(Path(path))
+            files = [str(file) for file in found]
+            handlers = discovery.discover_all_handlers(Path(path))
+            by_namespace = discovery.discover_handlers_by_namespace(Path(path))
         return {
-            "template_path": None if directory is None else str(directory),
-            "template_files": (
-                []
-                if directory is None
-                else [str(file) for file in TemplatePath.discover_template_files(directory)]
-            ),
-            "discovered_handlers": (
-                [] if directory is None else HandlerDiscovery.discover_all_handlers(directory)
-            ),
-            "handlers_by_namespace": (
-                {}
-                if directory is None
-                else HandlerDiscovery.discover_handlers_by_namespace(directory)
-            ),
+            "template_path": None if path is None else str(path),
+            "template_files": files,
+            "discovered_handlers": handlers,
+            "handlers_by_namespace": by_namespace,
             "environment": os.environ.get("TASKER_ENV") or "development",
             "bootstrapped": self._bootstrapped,
         }
@@ -263,7 +264,8 @@ class HandlerRegistry:
             )
             return 0
         count = 0
-        for handler_callable in HandlerDiscovery.discover_all_handlers(Path(path)):
+        discovery = template_discovery.HandlerDiscovery
+        for handler_callable in discovery.discover_all_handlers(Path(path)):
             handler_class = self._find_and_load_handler_class(handler_callable)
             if handler_class is None:
                 handler_class = _class_of_function(handler_callable)
@@ -281,10 +283,10 @@ class HandlerRegistry:
         if configured and Path(configured).is_dir():
             return Path(configured)
         if self._test_environment_active():
-            fixtures = TemplatePath._find_test_template_path()
+            fixtures = template_discovery.TemplatePath._find_test_template_path()
             if fixtures is not None:
                 return fixtures
-        return TemplatePath.find_template_config_directory()
+        return template_discovery.TemplatePath.find_template_config_directory()
 
     def _find_and_load_handler_class(self, callable_name: str) -> type[StepHandler] | None:
         module_name, _, class_name = (callable_name or "").rpartition(".")

@@ -39,7 +39,9 @@ def get_health_check() -> HealthCheck:
         status=answer.get("status", "unknown"),
         is_running=answer.get("is_running", False),
         components={
-            name: ComponentHealth.model_validate({"name": name, **health})
+            name: ComponentHealth.model_validate(
+                {"name": name, **health} if isinstance(health, dict) else health
+            )
             for name, health in components.items()
         },
         rust=answer.get("rust") or {},

@@ -58,13 +58,10 @@ class TemplatePath:
             test_templates = TemplatePath._find_test_template_path()
             if test_templates is not None:
                 return test_templates
-        roots: list[Path | None] = []
-        workspace = os.environ.get("WORKSPACE_PATH")
-        if workspace:
-            roots.append(Path(workspace))
-        roots.append(TemplatePath._detect_workspace_root())
-        roots.append(Path.cwd())
-        for root in roots:
+        for find_root in (_workspace_path, TemplatePath._detect_workspace_root, Path.cwd):
+            # Asked for one by one: a working directory that is gone is none of
+            # the business of a worker whose WORKSPACE_PATH is set.
+            root = find_root()
             if root is not None and (root / "config" / "tasks").is_dir():
                 return root / "config" / "tasks"
         return None
@@ -193,6 +190,11 @@ class HandlerDiscovery:
             namespace = str(metadata["namespace"] or "")
             found.setdefault(namespace, set()).update(metadata["handlers"])
         return {namespace: sorted(callables) for namespace, callables in found.items()}
+
+
+def _workspace_path() -> Path | None:
+    workspace = os.environ.get("WORKSPACE_PATH")
+    return Path(workspace) if workspace else None
 
 
 def _read(file: Path) -> dict[str, Any] | None:

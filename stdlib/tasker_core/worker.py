@@ -71,7 +71,7 @@ class Worker:
                 log_warn("Worker is running already; start() returns it as it is")
                 return running
             worker = cls()
-            worker._start(handler_packages, config)
+            worker._start(handler_packages=handler_packages, config=config)
             Worker._instance = worker
             return worker
 
@@ -143,7 +143,11 @@ class Worker:
     ) -> None:
         self.stop()
 
-    def _start(self, handler_packages: list[str] | None, config: BootstrapConfig | None) -> None:
+    def _start(
+        self,
+        handler_packages: list[str] | None = None,
+        config: BootstrapConfig | None = None,
+    ) -> None:
         result = bootstrap_worker(config)
         self._bootstrap_result = result
         try:

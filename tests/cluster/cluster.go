@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -30,6 +31,9 @@ type Options struct {
 	Config map[string]any
 	// ServerLogLevel is the RUST_LOG of tasker-server, info if empty.
 	ServerLogLevel string
+	// ClockSkew is how much PostgreSQL's clock is ahead of everybody else's;
+	// behind if it is negative. It needs Debian's package libfaketime.
+	ClockSkew time.Duration
 }
 
 // Cluster is a deployment of Tasker that is gone when its test ends. Its methods
@@ -39,7 +43,12 @@ type Cluster struct {
 	// REST is the API of tasker-server.
 	REST Client
 
-	t       testing.TB
+	t testing.TB
+	*running
+}
+
+// running is what the views of a cluster have in common.
+type running struct {
 	parts   Parts
 	options Options
 	folder  string
@@ -64,7 +73,7 @@ func Start(t testing.TB, options Options) *Cluster {
 	require.NoError(t, err)
 	folder, err := as.folder("")
 	require.NoError(t, err, "make a folder for PostgreSQL")
-	c := &Cluster{t: t, parts: parts, options: options, folder: folder, as: as}
+	c := &Cluster{t: t, running: &running{parts: parts, options: options, folder: folder, as: as}}
 	t.Cleanup(c.close)
 
 	ctx := t.Context()
@@ -72,6 +81,10 @@ func Start(t testing.TB, options Options) *Cluster {
 	require.NoError(t, err)
 	require.NoError(t, as.copyTree(original, filepath.Join(folder, "data")))
 	c.postgres = &postgres{program: parts.program("postgres"), folder: folder, as: as, database: database}
+	if options.ClockSkew != 0 {
+		c.postgres.environment, err = skewed(options.ClockSkew)
+		require.NoError(t, err)
+	}
 	c.postgres.port, err = freePort()
 	require.NoError(t, err)
 	require.NoError(t, c.postgres.configure(options))
@@ -87,6 +100,28 @@ func Start(t testing.TB, options Options) *Cluster {
 		c.StartServer(ctx)
 	}
 	return c
+}
+
+// For gives another test, or a part of one, the same cluster: failures are that
+// test's, and the workers of ours that it starts end with it.
+func (c *Cluster) For(t testing.TB) *Cluster {
+	t.Helper()
+	view := &Cluster{REST: c.REST, t: t, running: c.running}
+	c.mu.Lock()
+	before := len(c.ours)
+	c.mu.Unlock()
+	t.Cleanup(func() {
+		c.mu.Lock()
+		mine := c.ours[before:]
+		c.mu.Unlock()
+		for _, w := range mine {
+			w.Kill()
+			if t.Failed() {
+				t.Logf("%s:\n%s", filepath.Base(w.log), tail(w.log))
+			}
+		}
+	})
+	return view
 }
 
 // observer is the application_name of the connections that tests look with.
@@ -175,10 +210,17 @@ func (c *Cluster) LogStatements(ctx context.Context, on bool) {
 	require.NoError(c.t, err)
 	_, err = c.pool.Exec(ctx, "SELECT pg_reload_conf()")
 	require.NoError(c.t, err)
-	require.Eventually(c.t, func() bool {
+	// PostgreSQL tells all connections before it makes another one.
+	for {
+		conn, err := c.postgres.connect(ctx, database)
+		require.NoError(c.t, err)
 		var now string
-		return c.pool.QueryRow(ctx, "SHOW log_statement").Scan(&now) == nil && now == value
-	}, patience, 10*time.Millisecond)
+		err = conn.QueryRow(ctx, "SHOW log_statement").Scan(&now)
+		require.NoError(c.t, errors.Join(err, conn.Close(ctx)))
+		if now == value {
+			return
+		}
+	}
 }
 
 // close ends everything, the youngest first, and shows the logs if the test failed.

@@ -36,6 +36,8 @@ type postgres struct {
 	port     int
 	database string // one to connect to for finding out that it runs
 	process  *process
+
+	environment []string // what it has besides the usual
 }
 
 func (p *postgres) log() string { return filepath.Join(p.folder, "postgres.log") }
@@ -43,7 +45,13 @@ func (p *postgres) log() string { return filepath.Join(p.folder, "postgres.log")
 // configure writes what options say into the data folder, where ALTER SYSTEM can
 // change it.
 func (p *postgres) configure(options Options) error {
-	settings := map[string]string{"fsync": "on", "log_statement": "none"}
+	settings := map[string]string{
+		"fsync":           "on",
+		"log_statement":   "none",
+		"log_line_prefix": "%m [%p] %a: ",
+		"lc_messages":     "C",
+		"max_connections": "200",
+	}
 	if options.NoSync {
 		settings["fsync"] = "off"
 	}
@@ -69,15 +77,13 @@ func (p *postgres) start(ctx context.Context, settings ...string) error {
 		"listen_addresses=127.0.0.1",
 		"port=" + strconv.Itoa(p.port),
 		"unix_socket_directories=",
-		"max_connections=200",
-		"log_line_prefix=%m [%p] %a: ",
-		"lc_messages=C",
 	}, settings...) {
 		arguments = append(arguments, "-c", setting)
 	}
 	command := exec.Command(p.program, arguments...)
 	command.Dir = p.folder
 	command.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8", "TZ=UTC"}
+	command.Env = append(command.Env, p.environment...)
 	process, err := launch("PostgreSQL", command, p.log(), p.as)
 	if err != nil {
 		return err

@@ -93,6 +93,12 @@ func (w *Worker) exitCode() (int, error) {
 // Signal sends a signal to the worker.
 func (w *Worker) Signal(signal syscall.Signal) error { return w.process.signal(signal, false) }
 
+// Pause halts the worker, which then neither does nor loses anything.
+func (w *Worker) Pause() error { return w.process.pause() }
+
+// Resume lets a paused worker go on.
+func (w *Worker) Resume() error { return w.process.signal(syscall.SIGCONT, true) }
+
 // Wait waits until the worker has ended by itself, and returns its exit code.
 func (w *Worker) Wait() (int, error) {
 	<-w.process.exited

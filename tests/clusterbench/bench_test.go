@@ -1,6 +1,10 @@
 // Package clusterbench_test measures a worker of a deployment beside the
-// published one, tasker-py, in the same run and on the same database. `make
-// bench-cluster` runs it.
+// published one, tasker-py, in the same run, on the same database and in turn.
+// `make bench-cluster` runs it.
+//
+// Both run the same handlers with what they come with: taskerpy 16 lanes,
+// tasker-py the thread of its poller. PostgreSQL syncs to the disk. Each value
+// is the median of the rounds; ratio-X is taskerpy's divided by tasker-py's.
 package clusterbench_test
 
 import (
@@ -30,41 +34,53 @@ type worker interface {
 	Kill()
 }
 
-// kinds start the workers that are compared.
-func kinds(b *testing.B) map[string]func(c *cluster.Cluster) worker {
+// kind is one of the two workers.
+type kind struct {
+	name  string
+	start func(c *cluster.Cluster) worker // returns when it is ready
+}
+
+func kinds(b *testing.B) []kind {
 	binary := built.Binary(b)
-	return map[string]func(c *cluster.Cluster) worker{
-		"taskerpy":  func(c *cluster.Cluster) worker { return c.StartWorker(b.Context(), binary, handlers) },
-		"tasker-py": func(c *cluster.Cluster) worker { return c.StartReferenceWorker(b.Context(), handlers, handlers) },
+	return []kind{
+		{"taskerpy", func(c *cluster.Cluster) worker { return c.StartWorker(b.Context(), binary, handlers) }},
+		{"tasker-py", func(c *cluster.Cluster) worker { return c.StartReferenceWorker(b.Context(), handlers, handlers) }},
 	}
 }
 
+// values are measured, by their names and units.
+type values map[string]float64
+
 // each measures both kinds, rounds times in turn, and reports the medians and
-// how they compare.
-func each(b *testing.B, rounds int, unit string, measure func(name string, start func(*cluster.Cluster) worker) map[string]float64) {
+// how they compare. Before that, taskerpy registers the templates: neither
+// worker finds an empty database.
+func each(b *testing.B, c *cluster.Cluster, rounds int, measure func(k kind) values) {
+	both := kinds(b)
+	both[0].start(c).Kill()
 	all := map[string]map[string][]float64{}
 	for range rounds {
-		for name, start := range kinds(b) {
-			if all[name] == nil {
-				all[name] = map[string][]float64{}
+		for _, k := range both {
+			if all[k.name] == nil {
+				all[k.name] = map[string][]float64{}
 			}
-			for what, value := range measure(name, start) {
-				all[name][what] = append(all[name][what], value)
+			for what, value := range measure(k) {
+				all[k.name][what] = append(all[k.name][what], value)
+				b.Logf("%s %s: %.4g", k.name, what, value)
 			}
 		}
 	}
 	b.ReportMetric(0, "ns/op") // the operations are counted below
 	for what := range all["taskerpy"] {
 		ours, theirs := median(all["taskerpy"][what]), median(all["tasker-py"][what])
-		b.ReportMetric(ours, "taskerpy-"+what+unit)
-		b.ReportMetric(theirs, "tasker-py-"+what+unit)
+		b.ReportMetric(ours, "taskerpy-"+what)
+		b.ReportMetric(theirs, "tasker-py-"+what)
 		b.ReportMetric(ours/theirs, "ratio-"+what)
 	}
 }
 
-func median(values []float64) float64 {
-	slices.Sort(values)
-	return values[len(values)/2]
+func median(all []float64) float64 {
+	slices.Sort(all)
+	return all[len(all)/2]
 }
 
 // enqueueSQL makes $2 tasks of the template $1, each with its only step
@@ -91,25 +107,32 @@ SELECT count(tasker.pgmq_send_with_notify('worker_measured_queue', jsonb_build_o
   FROM step s JOIN task t ON t.task_uuid = s.task_uuid`
 
 // backlog lets a worker run n steps of a template that come all at once, and
-// returns how long that took from the first claim to the last result.
+// returns how long that took from the moment when they could be seen until the
+// last result could.
 func backlog(b *testing.B, c *cluster.Cluster, template string, n int) time.Duration {
 	b.Helper()
 	ctx, cancel := context.WithTimeout(b.Context(), patience)
 	defer cancel()
-	var before time.Time
-	require.NoError(b, c.DB().QueryRow(ctx, `SELECT clock_timestamp() AT TIME ZONE 'UTC'`).Scan(&before))
+	// What was sent to the server, counted without reading what is measured.
+	const sent = `SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM pgmq.q_orchestration_step_results_msg_id_seq`
+	const stored = `SELECT count(*) FROM pgmq.q_orchestration_step_results`
+	var before, storedBefore int
+	require.NoError(b, c.DB().QueryRow(ctx, sent).Scan(&before))
+	require.NoError(b, c.DB().QueryRow(ctx, stored).Scan(&storedBefore))
 	_, err := c.DB().Exec(ctx, enqueueSQL, template, n)
 	require.NoError(b, err)
-	const results = `FROM tasker.workflow_step_transitions WHERE from_state = 'in_progress' AND created_at >= $1`
-	for done := 0; done < n; {
-		require.NoError(b, c.DB().QueryRow(ctx, `SELECT count(*) `+results, before).Scan(&done))
-		time.Sleep(20 * time.Millisecond)
+	began := time.Now()
+	wait := func(query string, goal int) {
+		for now := 0; now < goal; {
+			require.NoError(b, c.DB().QueryRow(ctx, query).Scan(&now))
+			if now < goal {
+				time.Sleep(5 * time.Millisecond)
+			}
+		}
 	}
-	var first, last time.Time
-	require.NoError(b, c.DB().QueryRow(ctx, `SELECT min(created_at) FROM tasker.workflow_step_transitions
-		WHERE from_state = 'enqueued' AND created_at >= $1`, before).Scan(&first))
-	require.NoError(b, c.DB().QueryRow(ctx, `SELECT max(created_at) `+results, before).Scan(&last))
-	return last.Sub(first)
+	wait(sent, before+n)
+	wait(stored, storedBefore+n) // committed too
+	return time.Since(began)
 }
 
 // processorTime is what a process has used of it.
@@ -125,79 +148,89 @@ func processorTime(b *testing.B, pid int) time.Duration {
 	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
-// register makes the templates and queues known.
-func register(b *testing.B, c *cluster.Cluster) {
-	w := c.StartWorker(b.Context(), built.Binary(b), handlers)
-	_, err := w.Stop()
-	require.NoError(b, err)
+// paused is a deployment whose server was there and now does nothing, so that
+// nobody but the worker is measured.
+func paused(b *testing.B) *cluster.Cluster {
+	c := cluster.Start(b, cluster.Options{})
+	c.PauseServer()
+	return c
 }
 
-// BenchmarkBacklog is the worker alone: nobody looks at its results.
+// BenchmarkBacklog is a backlog of one-step tasks whose handler does nothing.
 func BenchmarkBacklog(b *testing.B) {
-	c := cluster.Start(b, cluster.Options{NoServer: true})
-	register(b, c)
-	steps := map[string]int{"taskerpy": 5000, "tasker-py": 500}
-	each(b, 1, "", func(name string, start func(*cluster.Cluster) worker) map[string]float64 {
-		w := start(c)
+	c := paused(b)
+	// Of such a number of steps that each is busy for some seconds.
+	steps := map[string]int{"taskerpy": 10_000, "tasker-py": 500}
+	each(b, c, 3, func(k kind) values {
+		w := k.start(c)
 		defer w.Kill()
 		backlog(b, c, "echo", 50)
-		before := processorTime(b, w.PID())
-		took := backlog(b, c, "echo", steps[name])
-		used := processorTime(b, w.PID()) - before
-		n := float64(steps[name])
-		return map[string]float64{"steps/s": n / took.Seconds(), "cpu-ms/step": used.Seconds() * 1000 / n}
+		used := -processorTime(b, w.PID())
+		took := backlog(b, c, "echo", steps[k.name])
+		used += processorTime(b, w.PID())
+		n := float64(steps[k.name])
+		return values{"steps/s": n / took.Seconds(), "cpu-ms/step": used.Seconds() * 1000 / n}
 	})
 }
 
 // BenchmarkWaitingHandlers is 200 steps that wait for 100 ms each.
 func BenchmarkWaitingHandlers(b *testing.B) {
-	c := cluster.Start(b, cluster.Options{NoServer: true})
-	register(b, c)
-	each(b, 1, "", func(_ string, start func(*cluster.Cluster) worker) map[string]float64 {
-		w := start(c)
+	c := paused(b)
+	each(b, c, 1, func(k kind) values {
+		w := k.start(c)
 		defer w.Kill()
-		return map[string]float64{"s": backlog(b, c, "wait", 200).Seconds()}
+		backlog(b, c, "wait", 1)
+		return values{"s": backlog(b, c, "wait", 200).Seconds()}
 	})
 }
 
-// BenchmarkLoneStep is how long steps that come one by one take, with the
+// loneSQL is how long a step took, in milliseconds: from the state enqueued to
+// in_progress, from its message to in_progress (the server sends it two
+// milliseconds after it has written the state), and from there to the result.
+// States count from when others could see them: the row of a state is written
+// for the last time by the transaction that ends the state. Times within rows
+// are those at which transactions began.
+const loneSQL = `
+SELECT extract(epoch FROM claimed - enqueued)::float8 * 1000, extract(epoch FROM claimed - sent)::float8 * 1000,
+       extract(epoch FROM stored - claimed)::float8 * 1000
+  FROM (SELECT max(pg_xact_commit_timestamp(t.xmin)) FILTER (WHERE t.to_state = 'pending') AS enqueued,
+               max(pg_xact_commit_timestamp(t.xmin)) FILTER (WHERE t.to_state = 'enqueued') AS claimed,
+               max(pg_xact_commit_timestamp(t.xmin)) FILTER (WHERE t.to_state = 'in_progress') AS stored
+          FROM tasker.workflow_steps s JOIN tasker.workflow_step_transitions t ON t.workflow_step_uuid = s.workflow_step_uuid
+         WHERE s.task_uuid = $1) states,
+       (SELECT min(enqueued_at) AS sent FROM pgmq.a_worker_measured_queue WHERE message->>'task_uuid' = $1::text) message`
+
+// BenchmarkLoneStep is how long steps take that come one by one, through the
 // server that orchestrates them.
 func BenchmarkLoneStep(b *testing.B) {
 	const tasks = 60
-	c := cluster.Start(b, cluster.Options{})
-	register(b, c)
+	c := cluster.Start(b, cluster.Options{Postgres: map[string]string{"track_commit_timestamp": "on"}})
 	run := 0
-	each(b, 1, "", func(_ string, start func(*cluster.Cluster) worker) map[string]float64 {
+	each(b, c, 3, func(k kind) values {
 		run++
-		w := start(c)
+		w := k.start(c)
 		defer w.Kill()
-		var claimed, stored []float64
+		var claimed, taken, stored []float64
 		for n := range tasks {
 			id := c.CreateTask(b.Context(), "echo", "measured", "1.0.0", map[string]any{"n": n, "run": run})
 			c.WaitTask(b.Context(), id)
-			var a, z float64
-			require.NoError(b, c.DB().QueryRow(b.Context(), `
-				SELECT extract(epoch FROM p.created_at - e.created_at) * 1000, extract(epoch FROM r.created_at - p.created_at) * 1000
-				  FROM tasker.workflow_steps s
-				  JOIN tasker.workflow_step_transitions e ON e.workflow_step_uuid = s.workflow_step_uuid AND e.to_state = 'enqueued'
-				  JOIN tasker.workflow_step_transitions p ON p.workflow_step_uuid = s.workflow_step_uuid AND p.to_state = 'in_progress'
-				  JOIN tasker.workflow_step_transitions r ON r.workflow_step_uuid = s.workflow_step_uuid AND r.from_state = 'in_progress'
-				 WHERE s.task_uuid = $1`, id).Scan(&a, &z))
-			claimed, stored = append(claimed, a), append(stored, z)
+			var toClaim, fromMessage, toResult float64
+			require.NoError(b, c.DB().QueryRow(b.Context(), loneSQL, id).Scan(&toClaim, &fromMessage, &toResult))
+			claimed, taken, stored = append(claimed, toClaim), append(taken, fromMessage), append(stored, toResult)
 		}
-		return map[string]float64{"to-claim-ms": median(claimed), "to-result-ms": median(stored)}
+		return values{"to-claim-ms": median(claimed), "message-to-claim-ms": median(taken), "to-result-ms": median(stored)}
 	})
 }
 
-// BenchmarkReady is the time from the start of the process to its readiness.
+// BenchmarkReady is the time from the start of the process until it takes
+// steps, with a database that knows its templates and has its queues.
 func BenchmarkReady(b *testing.B) {
-	c := cluster.Start(b, cluster.Options{NoServer: true})
-	register(b, c)
-	each(b, 3, "", func(_ string, start func(*cluster.Cluster) worker) map[string]float64 {
+	c := cluster.Start(b, cluster.Options{})
+	each(b, c, 5, func(k kind) values {
 		began := time.Now()
-		w := start(c)
+		w := k.start(c)
 		took := time.Since(began)
 		w.Kill()
-		return map[string]float64{"s": took.Seconds()}
+		return values{"s": took.Seconds()}
 	})
 }

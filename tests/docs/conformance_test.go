@@ -1,6 +1,7 @@
 package docs_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -36,11 +37,21 @@ func (d defined) has(t *testing.T, pattern, name string) bool {
 	return d[pattern][name]
 }
 
+// conformance is the text of both lists: of the engine, and of workers.
+func conformance(t *testing.T) string {
+	t.Helper()
+	text := ""
+	for _, file := range []string{"docs/conformance.md", "docs/conformance-worker.md"} {
+		data, err := os.ReadFile(filepath.Join(root, file))
+		require.NoError(t, err)
+		text += string(data)
+	}
+	return text
+}
+
 func TestEveryTestThatTheConformanceListNamesExists(t *testing.T) {
-	data, err := os.ReadFile(filepath.Join(root, "docs/conformance.md"))
-	require.NoError(t, err)
 	all, count := defined{}, 0
-	for _, m := range named.FindAllStringSubmatch(string(data), -1) {
+	for _, m := range named.FindAllStringSubmatch(conformance(t), -1) {
 		name := m[1]
 		if name == "folder.TestName" {
 			continue
@@ -61,9 +72,7 @@ func TestEveryTestThatTheConformanceListNamesExists(t *testing.T) {
 }
 
 func TestEveryRowOfTheConformanceListNamesATestOrAReason(t *testing.T) {
-	data, err := os.ReadFile(filepath.Join(root, "docs/conformance.md"))
-	require.NoError(t, err)
-	for line := range strings.Lines(string(data)) {
+	for line := range strings.Lines(conformance(t)) {
 		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
 		if !strings.HasPrefix(line, "|") || strings.HasPrefix(line, "|---") || strings.TrimSpace(cells[1]) == "shown by" {
 			continue
@@ -71,5 +80,12 @@ func TestEveryRowOfTheConformanceListNamesATestOrAReason(t *testing.T) {
 		require.Len(t, cells, 2, line)
 		shown := strings.TrimSpace(cells[1])
 		require.True(t, named.MatchString(shown) || strings.HasSuffix(shown, "."), "%q names no test and gives no reason", line)
+	}
+}
+
+// The checklist of the worker protocol has twenty items.
+func TestEveryItemOfTheWorkersChecklistIsListed(t *testing.T) {
+	for item := 1; item <= 20; item++ {
+		require.Regexp(t, fmt.Sprintf("(?m)^\\| %d\\. .*`tests/(e2e|workflows)\\.Test", item), conformance(t))
 	}
 }

@@ -65,7 +65,7 @@ type list struct {
 func TestThePublishedClientUsesOurAPI(t *testing.T) {
 	ctx := t.Context()
 	here := filepath.Join(built.Root(), "tests", "e2e", "client")
-	url := built.Serve(t, built.Binary(t),
+	url := built.Serve(t, program,
 		filepath.Join(built.Root(), "examples", "linear"), filepath.Join(here, "engine"), "--data", ":memory:")
 	c := cluster.Start(t, cluster.Options{Config: map[string]any{"worker.orchestration_client.base_url": url}})
 	c.StartReferenceWorker(ctx, here, here)

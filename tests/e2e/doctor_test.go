@@ -286,7 +286,7 @@ func TestTheDoctorSeesWhenSettingsOfTheSessionAreLost(t *testing.T) {
 
 func TestTheDoctorsCommandEndsWith3(t *testing.T) {
 	p := newPatients(t)
-	work, binary := t.TempDir(), built.Binary(t)
+	work, binary := t.TempDir(), program
 	doctor := func(database string) (code int, findings map[string]string) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()

@@ -12,7 +12,7 @@ import (
 
 func TestAWorkerRegistersItsTemplatesAndQueuesAndIsReady(t *testing.T) {
 	c := cluster.Start(t, cluster.Options{NoServer: true})
-	w := c.StartWorker(t.Context(), built.Binary(t), filepath.Join(built.Root(), "examples", "linear"))
+	w := c.StartWorker(t.Context(), program, filepath.Join(built.Root(), "examples", "linear"))
 	var n int
 	require.NoError(t, c.DB().QueryRow(t.Context(), `SELECT count(*) FROM tasker.named_tasks WHERE name = 'mathematical_sequence_py'`).Scan(&n))
 	require.Equal(t, 1, n)

@@ -130,7 +130,7 @@ func TestTheFileOfADeploymentIsEnoughForAWorker(t *testing.T) {
 	c := cluster.Start(t, cluster.Options{NoServer: true, NoSync: true, Config: map[string]any{
 		"worker.web.bind_address": "127.0.0.1:0", "worker.worker_id": "worker-of-the-file", "common.database.pool.max_connections": 7,
 	}})
-	binary := built.Binary(t)
+	binary := program
 	cmd := exec.CommandContext(t.Context(), binary, "run", filepath.Join(built.Root(), "examples", "linear"), "--log-format", "json")
 	cmd.Dir = t.TempDir()
 	cmd.Env = append(built.Environ(), "TASKER_CONFIG_PATH="+c.ConfigFile(), "DATABASE_URL="+c.URL())

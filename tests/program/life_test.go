@@ -95,3 +95,12 @@ func TestAWorkerWhoseFileAnotherProcessHasIsNotStarted(t *testing.T) {
 	require.Error(t, first.Wait())
 	require.Zero(t, e.code, e.stderr)
 }
+
+func TestWhatAProgramPutsIntoItsEnvironmentCounts(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, "")
+	p.set("TASKER_TEMPLATE_PATH", "")
+	e := p.python(program("environment.py"), ours())
+	require.Zero(t, e.code, e.stderr)
+	require.Equal(t, "done\n", e.stdout, e.stderr)
+}

@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	_ "embed"
+	"fmt"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -63,28 +65,58 @@ func (a *app) python(args []string) error {
 	if err != nil {
 		return err
 	}
-	return a.program(c, a.newLogging(c, false), rest, func(string) {})
+	return a.program(&s, c, a.newLogging(c, false), rest, func(string) {})
 }
 
 // program runs a python command to its end, with a worker if it asks for one.
-// The URL of the worker's REST API is given to serving.
-func (a *app) program(c *config.Config, l *logging, args []string, serving func(url string)) error {
-	known, err := authenticator(c.Auth)
+// c is the configuration that s has led to. The URL of the worker's REST API
+// is given to serving.
+func (a *app) program(s *settings, c *config.Config, l *logging, args []string, serving func(url string)) error {
+	if c.WorkerID == "" {
+		c.WorkerID = worker.DefaultID()
+	}
+	pc, err := a.programConfig(c, l, serving)
 	if err != nil {
 		return err
 	}
-	if c.WorkerID == "" {
-		c.WorkerID = worker.DefaultID()
+	began, err := os.Getwd()
+	if err != nil {
+		return environment(fmt.Errorf("find the working directory: %w", err))
+	}
+	pc.Reload = func(env func(string) string) (worker.ProgramConfig, error) {
+		c, err := config.Load(config.Sources{Flags: &s.flags, File: s.file, Dir: began, Env: env})
+		if err != nil {
+			return worker.ProgramConfig{}, err
+		}
+		again, err := a.programConfig(c, l, serving)
+		again.Reload = pc.Reload
+		return again, err
+	}
+	code, err := worker.NewProgram(pc).Run(context.Background(), args)
+	if err != nil {
+		return environment(err)
+	}
+	if code != exitOK {
+		return silent(code)
+	}
+	return nil
+}
+
+// programConfig is what the configuration means for a program.
+func (a *app) programConfig(c *config.Config, l *logging, serving func(url string)) (worker.ProgramConfig, error) {
+	known, err := authenticator(c.Auth)
+	if err != nil {
+		return worker.ProgramConfig{}, err
 	}
 	wc := workerConfig(c, l)
 	wc.EndpointHeaders = ownHeaders(known)
 	if deploys(c) {
 		if wc.Deployment, err = deploymentOptions(c); err != nil {
-			return err
+			return worker.ProgramConfig{}, err
 		}
 		wc.Endpoint, wc.EndpointHeaders = c.Orchestration.URL, orchestrationHeaders(c.Orchestration)
 	}
-	program := worker.NewProgram(worker.ProgramConfig{
+	return worker.ProgramConfig{
 		Config: wc, Stderr: a.err,
 		Serve: func(s worker.Served) (string, func(context.Context) error, error) {
 			url, stop, err := serveProgram(c, l, known, s)
@@ -93,15 +125,7 @@ func (a *app) program(c *config.Config, l *logging, args []string, serving func(
 			}
 			return url, stop, err
 		},
-	})
-	code, err := program.Run(context.Background(), args)
-	if err != nil {
-		return environment(err)
-	}
-	if code != exitOK {
-		return silent(code)
-	}
-	return nil
+	}, nil
 }
 
 // serveProgram serves the REST API of a worker that a program started.

@@ -57,7 +57,7 @@ the worker later, failed.`,
 				c.LogFormat = config.LogText // as the server's own lines are
 			}
 			l := a.newLogging(c, true)
-			return a.program(c, l, []string{"-m", serverModule}, func(url string) {
+			return a.program(&s, c, l, []string{"-m", serverModule}, func(url string) {
 				l.log.Info("taskerpy worker is running", "url", url, "data", c.Data)
 			})
 		},

@@ -255,7 +255,7 @@ class Batchable:
         }
         if facts:
             result["batch_metadata"] = facts
-        return _host(self).success(result, {**(metadata or {}), "batch_analyzer": True})
+        return _host(self).success(result, metadata={**(metadata or {}), "batch_analyzer": True})
 
     def no_batches_outcome(
         self, reason: str, metadata: dict[str, Any] | None = None
@@ -270,7 +270,7 @@ class Batchable:
             "reason": reason,
             **(metadata or {}),
         }
-        return _host(self).success(result, {"batch_analyzer": True, "no_batches": True})
+        return _host(self).success(result, metadata={"batch_analyzer": True, "no_batches": True})
 
     # Worker: process one batch.
 
@@ -406,7 +406,7 @@ class Batchable:
                 retryable=False,
             )
         _add_lists(result, results, errors)
-        return _host(self).success(result, {**(metadata or {}), "batch_worker": True})
+        return _host(self).success(result, metadata={**(metadata or {}), "batch_worker": True})
 
     def batch_worker_partial_failure(
         self,
@@ -424,7 +424,7 @@ class Batchable:
             result["partial_failure_message"] = message
         _add_lists(result, outcome.results, outcome.errors)
         return _host(self).success(
-            result, {**(metadata or {}), "batch_worker": True, "had_failures": True}
+            result, metadata={**(metadata or {}), "batch_worker": True, "had_failures": True}
         )
 
     def checkpoint_yield(

@@ -23,11 +23,12 @@ True
 >>> PublisherRegistry.reset()
 """
 
+import threading as threading
+import time as time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tasker_core import _tasker_core
-from tasker_core._patchable import patchable
 from tasker_core.domain_events._direct import publish_domain_event as publish_domain_event
 from tasker_core.domain_events._models import (
     EventDeclaration,
@@ -61,9 +62,6 @@ __all__ = [
 ]
 
 # Where pollers get events from. It stands here, and not where it is used,
-# because programs put another in its place under this name.
+# because programs put another in its place under this name. The modules that
+# are imported by their names above stand here for the same reason.
 _poll_in_process_events: Callable[[], dict[str, Any] | None] = _tasker_core.poll_in_process_events
-
-
-if not TYPE_CHECKING:
-    __getattr__ = patchable(__name__, {"threading": "threading", "time": "time"})

@@ -17,6 +17,8 @@ ErrorCallback = Callable[[Exception], None]
 
 # After an error the next poll waits this many intervals.
 _ERROR_INTERVALS = 10
+# Seconds that stop() may have to wait for a thread that has nothing to do.
+_LONGEST_SLEEP = 0.5
 
 
 class InProcessDomainEventPoller:
@@ -110,7 +112,7 @@ class InProcessDomainEventPoller:
             thread, self._thread = self._thread, None
         if thread is None or thread is threading.current_thread():
             return
-        thread.join(timeout)
+        thread.join(timeout=timeout)
         if thread.is_alive():
             domain_events.log_warn(
                 f"InProcessDomainEventPoller: a callback is still running {timeout} s after stop()"
@@ -136,10 +138,23 @@ class InProcessDomainEventPoller:
             self._poll_count += 1
             try:
                 if self._poll_once(stopped) == 0:
-                    stopped.wait(self._polling_interval)
+                    self._sleep(stopped, self._polling_interval)
             except Exception as exc:
                 self._emit_error(exc)
-                stopped.wait(self._polling_interval * _ERROR_INTERVALS)
+                self._sleep(stopped, self._polling_interval * _ERROR_INTERVALS)
+
+    def _sleep(self, stopped: threading.Event, seconds: float) -> None:
+        """Sleep, but wake up soon after a stop.
+
+        ``time.sleep`` of the package and no lock: tests put a mock there that
+        ends the loop.
+        """
+        while True:
+            slice_ = min(seconds, _LONGEST_SLEEP)
+            domain_events.time.sleep(slice_)
+            seconds -= slice_
+            if seconds <= 0 or stopped.is_set() or not self._running:
+                return
 
     def _poll_once(self, stopped: threading.Event) -> int:
         """Fetch and process what there is, up to the limit; return how many."""

@@ -4,7 +4,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tasker_core import domain_events
 from tasker_core.types import InProcessDomainEvent
@@ -37,13 +37,19 @@ class BaseSubscriber(ABC):
     thread of the poller, one after the other.
     """
 
+    # These are the class's, and not made by the constructor, because programs
+    # have subscribers whose constructors do not call this one. Starting and
+    # stopping are short: one lock for all of them will do.
+    _life_lock: ClassVar[threading.RLock] = threading.RLock()
+    # Set anew by each start: callbacks of an earlier one do nothing.
+    _run: object = None
+    _unsubscribe: tuple[Callable[[], None], ...] = ()
+    _active = False
+    _subscriptions: list[str]
+
     def __init__(self) -> None:
         self._active = False
-        self._subscriptions: list[str] = []
-        self._life_lock = threading.RLock()
-        # Set anew by each start: callbacks of an earlier one do nothing.
-        self._run: object = None
-        self._unsubscribe: list[Callable[[], None]] = []
+        self._subscriptions = []
 
     @classmethod
     @abstractmethod
@@ -62,7 +68,7 @@ class BaseSubscriber(ABC):
     @property
     def subscriptions(self) -> list[str]:
         """The patterns that events are handled for at the moment."""
-        return list(self._subscriptions)
+        return list(getattr(self, "_subscriptions", ()))
 
     def before_handle(self, event: dict[str, Any]) -> bool:
         """Return whether to handle the event."""
@@ -86,7 +92,7 @@ class BaseSubscriber(ABC):
             if self._active:
                 return
             patterns = list(self.subscribes_to())
-            self._active, self._run = True, object()
+            self._active, self._run, self._subscriptions = True, object(), []
             try:
                 for index, pattern in enumerate(patterns):
                     self._subscribe(poller, pattern, patterns[:index])
@@ -101,7 +107,7 @@ class BaseSubscriber(ABC):
             if not self._active:
                 return
             self._active, self._run, self._subscriptions = False, None, []
-            unsubscribe, self._unsubscribe = self._unsubscribe, []
+            unsubscribe, self._unsubscribe = self._unsubscribe, ()
         for remove in unsubscribe:
             remove()
         domain_events.log_debug(f"{type(self).__name__}: stopped")
@@ -145,7 +151,7 @@ class BaseSubscriber(ABC):
         # Programs may pass a poller of their own that cannot do this.
         off_event = getattr(poller, "off_event", None)
         if off_event is not None:
-            self._unsubscribe.append(lambda: off_event(callback))
+            self._unsubscribe = (*self._unsubscribe, lambda: off_event(callback))
         self._subscriptions.append(pattern)
 
     def _handle_if_matches(self, event: InProcessDomainEvent, pattern: str) -> None:

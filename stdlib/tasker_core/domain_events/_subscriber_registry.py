@@ -81,7 +81,7 @@ class SubscriberRegistry:
         """Start every subscriber and return how many.
 
         One that fails is logged and passed over. Each call makes new objects
-        of the classes; instances that are at work already are left alone.
+        of the classes; instances that are at work already stay so, and count.
         """
         with self._lock:
             classes = list(self._subscriber_classes.items())
@@ -101,18 +101,20 @@ class SubscriberRegistry:
         return started
 
     def stop_all(self) -> int:
-        """Stop every subscriber that is at work and return how many."""
+        """Stop every subscriber that is at work and return how many stopped."""
         with self._lock:
             active, self._active_subscribers = self._active_subscribers, []
+        stopped = 0
         for subscriber in active:
             try:
                 subscriber.stop()
+                stopped += 1
             except Exception as exc:
                 domain_events.log_error(
                     f"SubscriberRegistry: {type(subscriber).__name__} was not stopped: "
                     f"{type(exc).__name__}: {exc}"
                 )
-        return len(active)
+        return stopped
 
     def list_registered(self) -> dict[str, list[str]]:
         """Return the names, first registered first."""
@@ -141,7 +143,7 @@ class SubscriberRegistry:
             "subscriptions": [
                 {
                     "class": type(subscriber).__name__,
-                    "patterns": list(subscriber.subscribes_to()),
+                    "patterns": subscriber.subscriptions,
                     "active": subscriber.active,
                 }
                 for subscriber in active
@@ -176,7 +178,5 @@ class SubscriberRegistry:
             )
             return 0
         with self._lock:
-            if any(other is subscriber for other in self._active_subscribers):
-                return 0
             self._active_subscribers.append(subscriber)
         return 1

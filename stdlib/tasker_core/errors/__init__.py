@@ -13,7 +13,9 @@ The names ``TimeoutError``, ``TaskerError`` and ``FFIError`` of this module
 are unrelated to the built-in and to those of :mod:`tasker_core.exceptions`.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from tasker_core._patchable import patchable
 
 __all__ = [
     "AuthenticationError",
@@ -204,3 +206,8 @@ class BusinessLogicError(PermanentError):
 
 class FFIError(TaskerError):
     """A call into the host failed during a step."""
+
+
+# The classifier needs this module, and is there without being imported.
+if not TYPE_CHECKING:
+    __getattr__ = patchable(__name__, {"error_classifier": "tasker_core.errors.error_classifier"})

@@ -106,8 +106,8 @@ class ResolverChain:
         """Return whether a resolver thinks that it can resolve."""
         if definition.has_resolver_hint():
             resolver = self.get_resolver(str(definition.resolver))
-            return resolver is not None and resolver.can_resolve(definition, config)
-        return any(resolver.can_resolve(definition, config) for resolver in self._resolvers)
+            return resolver is not None and resolver.can_resolve(definition, config or {})
+        return any(resolver.can_resolve(definition, config or {}) for resolver in self._resolvers)
 
     def register(self, key: str, handler: Any) -> "ResolverChain":
         """Enter a handler under a name. Returns the chain.
@@ -167,14 +167,16 @@ class ResolverChain:
         resolver = self.get_resolver(str(definition.resolver))
         if resolver is None:
             raise ResolverNotFoundError(f"Unknown resolver: {definition.resolver!r}")
-        return resolver.resolve(definition, config)
+        # Never None: a resolver may look into it without asking.
+        return resolver.resolve(definition, config or {})
 
     def _resolve_with_chain(
         self, definition: HandlerDefinition, config: dict[str, Any] | None = None
     ) -> Any:
+        given = config or {}
         for resolver in self._resolvers:
-            if resolver.can_resolve(definition, config):
-                handler = resolver.resolve(definition, config)
+            if resolver.can_resolve(definition, given):
+                handler = resolver.resolve(definition, given)
                 if handler is not None:
                     return handler
         return None

@@ -473,14 +473,19 @@ def _build_inputs(model: type[BaseModel], context: StepContext) -> BaseModel:
     A value that is missing is left to the field's default, if it has one,
     and is ``None`` otherwise.
     """
+    # Stand-ins for a context that tests make may have get_input() alone.
+    input_data = getattr(context, "input_data", None)
     values: dict[str, Any] = {}
     for name, info in model.model_fields.items():
         aliases = _aliases(info.validation_alias) or [name]
-        source = next((key for key in (name, *aliases) if key in context.input_data), None)
-        if source is not None:
-            values[source if source in aliases else aliases[0]] = context.get_input(source)
-        elif info.is_required():
-            values[aliases[0]] = None
+        for key in dict.fromkeys((name, *aliases)):
+            value = context.get_input(key)
+            if value is not None or (isinstance(input_data, dict) and key in input_data):
+                values[key if key in aliases else aliases[0]] = value
+                break
+        else:
+            if info.is_required():
+                values[aliases[0]] = None
     return model(**values)
 
 

@@ -4,6 +4,7 @@ A project that defines a fixture of the same name keeps its own.
 """
 
 import os
+import warnings
 from collections.abc import Iterator
 from types import ModuleType
 from uuid import uuid4
@@ -24,9 +25,16 @@ _MARKERS = {
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the markers known."""
+    """Make the markers known, and run ``async def`` tests without a marker of their own.
+
+    The latter needs pytest-asyncio, whose ``asyncio_mode`` is ``auto`` where
+    neither the project nor the command line says otherwise.
+    """
     for name, meaning in _MARKERS.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
+    # Without pytest-asyncio there is no such option; None is the option not given.
+    if getattr(config.option, "asyncio_mode", "") is None and not _sets(config, "asyncio_mode"):
+        config.option.asyncio_mode = "auto"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,6 +45,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("client_integration") is not None:
             item.add_marker(skip)
+
+
+def _sets(config: pytest.Config, name: str) -> bool:
+    """Return whether the project's settings or an ``-o name=value`` set a name."""
+    overridden: list[str] = config.getoption("override_ini", None) or []
+    if any(text.startswith(f"{name}=") for text in overridden):
+        return True
+    with warnings.catch_warnings():
+        # getini() does not tell a default from the same value written down.
+        warnings.simplefilter("ignore")
+        settings = getattr(config, "inicfg", None)
+    return settings is None or name in settings
 
 
 @pytest.fixture(scope="session")

@@ -125,9 +125,9 @@ class BatchWorkerContext(Model):
             pydantic.ValidationError: the cursors are not integers; use
                 :class:`RustBatchWorkerInputs` for such batches.
         """
-        checkpoint = step_context.checkpoint or {}
+        checkpoint = _checkpoint(step_context)
         inputs = step_context.step_inputs
-        if "cursor" in inputs:
+        if inputs and "cursor" in inputs:
             cursor = inputs["cursor"]
             return cls(
                 batch_id=cursor.get("batch_id") or "",
@@ -142,10 +142,10 @@ class BatchWorkerContext(Model):
                 batch_metadata=inputs.get("batch_metadata") or {},
                 checkpoint=checkpoint,
             )
-        batch = step_context.step_config.get("batch_context") or step_context.input_data.get(
-            "batch_context"
-        )
-        if not batch:
+        batch = step_context.step_config.get("batch_context")
+        if batch is None:
+            batch = step_context.input_data.get("batch_context")
+        if batch is None:
             return None
         cursor = batch.get("cursor_config") or {}
         return cls(
@@ -195,6 +195,18 @@ class BatchWorkerContext(Model):
     def has_checkpoint(self) -> bool:
         """Return whether there is a place to go on from (0 is one)."""
         return self.checkpoint_cursor is not None
+
+
+def _checkpoint(step_context: Any) -> dict[str, Any]:
+    """Return the stored progress of a step.
+
+    It is read from the event, and not from ``step_context.checkpoint``: tests
+    pass contexts of their own that have little more than an event and inputs.
+    """
+    payload = getattr(getattr(step_context, "event", None), "task_sequence_step", None)
+    step = payload.get("workflow_step") if isinstance(payload, dict) else None
+    checkpoint = step.get("checkpoint") if isinstance(step, dict) else None
+    return checkpoint or {}
 
 
 class BatchWorkerOutcome(Model):

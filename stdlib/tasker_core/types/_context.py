@@ -218,7 +218,7 @@ _NOTHING: dict[str, Any] = {}
 
 def _parts(payload: dict[str, Any]) -> _Parts:
     task = _section(payload, "task")
-    inner_task = _section(task, "task") or task
+    inner_task = task if task.get("task") is None else _section(task, "task")
     workflow_step = _section(payload, "workflow_step")
     handler = _section(_section(payload, "step_definition"), "handler")
     input_data = inner_task.get("context")

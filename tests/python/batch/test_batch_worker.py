@@ -3,10 +3,12 @@
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock, Mock
 from uuid import UUID
 
 import pytest
 from pydantic import ValidationError
+from tasker_core.batch_processing import Batchable
 from tasker_core.types import BatchWorkerOutcome, CursorConfig, FailureStrategy
 
 Inputs = dict[str, Any]
@@ -246,3 +248,57 @@ def test_cursors_that_are_no_integers_do_not_fit_a_batch_context(
     worker_inputs["cursor"]["start_cursor"] = "2026-01-01"
     with pytest.raises(ValidationError):
         bare.get_batch_context(build_context(worker_inputs))
+
+
+def mock_context(**values: Any) -> MagicMock:
+    """A context as programs mock it: an event, inputs and settings, and no more."""
+    context = MagicMock()
+    context.event.task_sequence_step = {}
+    context.step_inputs, context.step_config, context.input_data = {}, {}, {}
+    context.configure_mock(**values)
+    return context
+
+
+@pytest.mark.parametrize("event", [None, SimpleNamespace(task_sequence_step={"workflow_step": None})])
+def test_a_mock_context_without_progress_gives_a_batch(
+    bare: Any, worker_inputs: dict[str, Any], event: Any
+) -> None:
+    batch = bare.get_batch_context(mock_context(step_inputs=worker_inputs, event=event))
+    assert (batch.batch_id, batch.start_cursor, batch.checkpoint) == ("002", 200, {})
+
+
+def test_the_checkpoint_of_a_mock_context_is_read_from_its_event(
+    bare: Any, worker_inputs: dict[str, Any]
+) -> None:
+    stored = {"cursor": 300, "items_processed": 100, "accumulated_results": {"sum": 7}}
+    context = mock_context(step_inputs=worker_inputs)
+    context.event.task_sequence_step = {"workflow_step": {"checkpoint": stored}}
+    batch = bare.get_batch_context(context)
+    assert (batch.checkpoint_cursor, batch.accumulated_results) == (300, {"sum": 7})
+
+
+def test_a_context_without_inputs_or_event_may_have_a_batch_in_its_settings(bare: Any) -> None:
+    context = SimpleNamespace(
+        step_inputs=None,
+        step_config={"batch_context": {"batch_id": "x", "cursor_config": {"end_cursor": 4}}},
+        input_data={},
+    )
+    batch = bare.get_batch_context(context)
+    assert (batch.batch_id, batch.start_cursor, batch.end_cursor) == ("x", 0, 4)
+
+
+def test_empty_settings_of_a_batch_are_a_batch_and_win_over_the_input(bare: Any) -> None:
+    batch = bare.get_batch_context(
+        mock_context(
+            step_config={"batch_context": {}}, input_data={"batch_context": {"batch_id": "x"}}
+        )
+    )
+    assert (batch.batch_id, batch.end_cursor, batch.total_batches) == ("", 0, 1)
+
+
+def test_results_are_built_by_the_host_handler_with_metadata_by_name() -> None:
+    class Host(Batchable):
+        success = Mock(return_value="built")
+
+    assert Host().batch_worker_success(items_processed=1) == "built"
+    assert Host.success.call_args.kwargs == {"metadata": {"batch_worker": True}}

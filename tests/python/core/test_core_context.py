@@ -99,6 +99,10 @@ def test_a_task_without_an_inner_one_has_the_context_itself() -> None:
     assert context({"task": {"context": {"a": 1}}}).input_data == {"a": 1}
 
 
+def test_an_inner_task_without_a_context_has_none_though_the_outer_has() -> None:
+    assert context({"task": {"task": {}, "context": {"a": 1}}}).input_data == {}
+
+
 def test_keys_that_look_like_fields_are_ignored_in_the_payload() -> None:
     made = context(
         {"input_data": {"a": 1}, "step_config": {"a": 1}, "retry_count": 5, "handler_name": "other"}

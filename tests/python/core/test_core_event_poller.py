@@ -120,18 +120,40 @@ def test_after_an_event_the_next_poll_comes_at_once(native: Native) -> None:
 
 def test_without_an_event_the_poller_waits(native: Native) -> None:
     poller = EventPoller(polling_interval_ms=20)
-    with mock.patch.object(poller, "_stopped") as stopped:
+    with mock.patch("tasker_core.event_poller.time.sleep") as sleep:
         run_loop(poller, native, None, EVENT, None)
-    assert [call.args for call in stopped.wait.call_args_list] == [(0.02,), (0.02,)]
+    assert [call.args for call in sleep.call_args_list] == [(0.02,), (0.02,)]
+
+
+def test_a_mock_of_sleep_can_end_the_loop(native: Native) -> None:
+    poller = EventPoller(polling_interval_ms=3_600_000)
+    poller._running = True
+
+    def sleep(seconds: float) -> None:
+        poller._running = poller._poll_count < 3
+
+    with mock.patch("tasker_core.event_poller.time.sleep", side_effect=sleep):
+        poller._poll_loop()
+    assert native.poll.call_count == 3
+
+
+def test_a_long_wait_is_made_of_short_ones(native: Native) -> None:
+    poller = EventPoller(polling_interval_ms=600)
+    with mock.patch("tasker_core.event_poller.time.sleep") as sleep:
+        poller._running = True
+        poller._sleep(0.6, poller._stopped)
+    waits = [call.args[0] for call in sleep.call_args_list]
+    assert sum(waits) == pytest.approx(0.6)
+    assert max(waits) == 0.25
 
 
 def test_after_an_error_the_poller_waits_ten_times_as_long(native: Native, calls: Calls) -> None:
     error = RuntimeError("no worker")
     poller = EventPoller(20, 1, 1)
     poller.on_error(calls)
-    with mock.patch.object(poller, "_stopped") as stopped:
+    with mock.patch("tasker_core.event_poller.time.sleep") as sleep:
         run_loop(poller, native, error, EVENT)
-    stopped.wait.assert_called_once_with(0.2)
+    sleep.assert_called_once_with(0.2)
     assert calls == [(error,)]
     assert native.warn.call_count == native.cleanup.call_count == 1
 

@@ -234,7 +234,7 @@ print([m for m in {HEAVY} if m in sys.modules])
     """
     batch_processing bootstrap client domain_events errors event_bridge event_poller exceptions
     handler logging models observability registry step_execution_subscriber step_handler
-    template_discovery types worker
+    template_discovery types worker errors.error_classifier
     """.split(),
 )
 def test_modules_are_attributes_of_the_package_without_an_import(

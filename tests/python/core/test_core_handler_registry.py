@@ -132,6 +132,20 @@ def test_registering_again_replaces(registry: HandlerRegistry) -> None:
     assert type(registry.resolve("orders")) is OtherOrders
 
 
+def test_another_class_under_a_name_is_warned_of(registry: HandlerRegistry) -> None:
+    registry.register("orders", Orders)
+    with mock.patch("tasker_core.handler.log_warn") as log_warn:
+        registry.register("orders", OtherOrders)
+    log_warn.assert_called_once()
+
+
+def test_the_same_class_under_a_name_is_no_news(registry: HandlerRegistry) -> None:
+    registry.register("orders", Orders)
+    with mock.patch("tasker_core.handler.log_warn") as log_warn:
+        registry.register("orders", Orders)
+    log_warn.assert_not_called()
+
+
 def test_an_abstract_class_can_be_registered_but_not_made(registry: HandlerRegistry) -> None:
     class Abstract(StepHandler):
         handler_name = "abstract"

@@ -138,7 +138,19 @@ def test_bootstrap_refuses_what_is_of_a_wrong_type(config: Any, named: str) -> N
 def test_bootstrap_hands_its_configuration_to_the_host(host: FakeHost) -> None:
     host.answers["bootstrap_worker"] = {"status": "started", "handle_id": UUID}
     assert native.bootstrap_worker({"namespace": "shop"})["status"] == "started"
-    assert host.only_call == ("bootstrap_worker", {"config": {"namespace": "shop"}})
+    name, arguments = host.only_call
+    assert (name, arguments["config"]) == ("bootstrap_worker", {"namespace": "shop"})
+
+
+def test_bootstrap_tells_the_host_the_environment_that_the_program_has_made(
+    host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TASKER_TEMPLATE_PATH", "/made/by/the/program")
+    monkeypatch.setenv("NO_TEXT", os.fsdecode(b"\xff"))
+    host.answers["bootstrap_worker"] = {"status": "started", "handle_id": UUID}
+    native.bootstrap_worker()
+    told = host.only_call[1]["environment"]
+    assert told == {key: value for key, value in os.environ.items() if key != "NO_TEXT"}
 
 
 @pytest.mark.parametrize("name", ["stop_worker", "transition_to_graceful_shutdown"])

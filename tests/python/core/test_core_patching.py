@@ -5,7 +5,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from tasker_core import ApiHandler
+from tasker_core import ApiHandler, EventBridge, EventPoller
 from tasker_core.domain_events import BaseSubscriber, DefaultPublisher
 
 
@@ -72,6 +72,20 @@ def test_a_client_that_replaces_httpx_is_used() -> None:
 def test_a_module_that_replaces_httpx_is_used() -> None:
     with mock.patch("tasker_core.step_handler.mixins.api.httpx") as httpx:
         assert Api().client is httpx.Client.return_value
+
+
+def test_an_emitter_that_replaces_pyees_is_used() -> None:
+    with mock.patch("tasker_core.event_bridge.EventEmitter") as emitter:
+        assert EventBridge()._emitter is emitter.return_value
+
+
+def test_a_poller_that_is_stopped_joins_its_thread_with_the_timeout_by_name() -> None:
+    poller = EventPoller()
+    thread = mock.Mock()
+    poller._running, poller._thread = True, thread
+    poller.stop(timeout=0.5)
+    thread.join.assert_called_once_with(timeout=0.5)
+    assert poller._thread is None
 
 
 def test_lines_about_domain_events_go_where_the_mock_is() -> None:

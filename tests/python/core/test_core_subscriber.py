@@ -190,6 +190,12 @@ def test_a_value_error_is_retryable_too(parts: Parts) -> None:
     assert "traceback" in result.metadata
 
 
+def test_an_exception_without_a_message_has_none(parts: Parts) -> None:
+    assert parts.subscriber._create_error_result(ValueError()).error_message == ""
+    error = handle(parts, raising(ValueError()))["error"]
+    assert (error["error_type"], error["message"]) == ("ValueError", "Unknown error")
+
+
 def test_a_context_that_cannot_be_built_is_an_error_of_the_step(parts: Parts) -> None:
     event = step_event(handler="orders", input_data=[1])
     assert handle(parts, lambda c: None, event)["error"]["error_type"] == "ValidationError"

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest.mock import Mock, patch
 
 import pytest
 from tasker_core import domain_events
@@ -160,32 +161,59 @@ def test_a_stop_in_time_is_not_warned_of(
     assert caplog.text == ""
 
 
-class Waits(threading.Event):
-    """Writes down how long a loop waits, and ends it after some waits."""
+class Sleeps:
+    """Stands for ``time.sleep``: writes down how long a loop sleeps, and ends it after some."""
 
     def __init__(self, poller: Any, most: int) -> None:
-        super().__init__()
         self.poller = poller
         self.most = most
-        self.seconds: list[float | None] = []
+        self.seconds: list[float] = []
 
-    def wait(self, timeout: float | None = None) -> bool:
-        self.seconds.append(timeout)
+    def __call__(self, seconds: float) -> None:
+        self.seconds.append(seconds)
         if len(self.seconds) == self.most:
             self.poller._running = False
-        return False
 
 
-def test_a_loop_waits_only_when_there_is_nothing_and_longer_after_an_error(
+def test_a_loop_sleeps_only_when_there_is_nothing_and_longer_after_an_error(
     host: Host, event_data: BuildData
 ) -> None:
     poller = InProcessDomainEventPoller(polling_interval_ms=50, max_events_per_poll=1)
-    waits = Waits(poller, most=2)
-    poller._running, poller._stopped = True, waits
+    sleeps = Sleeps(poller, most=2)
+    poller._running = True
     host.answers += [event_data(), event_data(), RuntimeError("gone")]
-    poller._poll_loop()
-    assert waits.seconds == [0.5, 0.05]
+    with patch("tasker_core.domain_events.time.sleep", sleeps):
+        poller._poll_loop()
+    assert sleeps.seconds == [0.5, 0.05]
     assert poller.stats == {"poll_count": 4, "events_processed": 2, "events_lagged": 0}
+
+
+def test_a_mock_for_the_time_module_is_slept_with(host: Host) -> None:
+    poller = InProcessDomainEventPoller()
+    sleeps = Sleeps(poller, most=1)
+    poller._running = True
+    with patch("tasker_core.domain_events.time") as time:
+        time.sleep.side_effect = sleeps
+        poller._poll_loop()
+    assert sleeps.seconds == [0.01]
+
+
+def test_a_long_sleep_is_one_of_short_ones_that_a_stop_ends(host: Host) -> None:
+    poller = InProcessDomainEventPoller(polling_interval_ms=60_000)
+    sleeps = Sleeps(poller, most=3)
+    poller._running = True
+    with patch("tasker_core.domain_events.time.sleep", sleeps):
+        poller._poll_loop()
+    assert sleeps.seconds == [0.5, 0.5, 0.5]
+
+
+def test_stopping_joins_the_thread_with_the_timeout() -> None:
+    poller = InProcessDomainEventPoller()
+    thread = Mock()
+    poller._running, poller._thread = True, thread
+    poller.stop(timeout=2.0)
+    thread.join.assert_called_once_with(timeout=2.0)
+    assert (poller._running, poller._thread) == (False, None)
 
 
 def test_events_reach_every_callback_in_order(

@@ -268,13 +268,13 @@ def test_starting_again_makes_new_objects_of_the_classes(
     assert len({id(found) for found in subscribers._active_subscribers}) == 2
 
 
-def test_starting_again_leaves_running_instances_alone(
+def test_starting_again_counts_running_instances_and_subscribes_them_once(
     subscribers: SubscriberRegistry, poller: Mock
 ) -> None:
     subscribers.register_instance(OrderSubscriber())
     subscribers.start_all(poller)
-    assert subscribers.start_all(poller) == 0
-    assert (subscribers.active_count, poller.on_event.call_count) == (1, 1)
+    assert subscribers.start_all(poller) == 1
+    assert (subscribers.active_count, poller.on_event.call_count) == (2, 1)
 
 
 def test_stopping_stops_all_and_tells_how_many(
@@ -295,8 +295,8 @@ def test_a_subscriber_that_does_not_stop_does_not_keep_others_from_stopping(
     subscribers.register(Unstoppable)
     subscribers.register_instance(instance)
     subscribers.start_all(poller)
-    assert subscribers.stop_all() == 2
-    assert instance.active is False
+    assert subscribers.stop_all() == 1
+    assert (instance.active, subscribers.active_count) == (False, 0)
     assert "Unstoppable was not stopped: ValueError: not now" in caplog.text
 
 
@@ -314,6 +314,17 @@ def test_stats_tell_what_is_registered_and_at_work(
         "active_subscribers": 3,
         "subscriptions": [entry, entry, entry],
     }
+
+
+def test_stats_of_a_subscriber_that_was_stopped_by_itself_tell_no_patterns(
+    subscribers: SubscriberRegistry, poller: Mock
+) -> None:
+    subscribers.register(OrderSubscriber)
+    subscribers.start_all(poller)
+    subscribers._active_subscribers[0].stop()
+    assert subscribers.stats()["subscriptions"] == [
+        {"class": "OrderSubscriber", "patterns": [], "active": False}
+    ]
 
 
 def test_stats_of_an_empty_registry_are_zero(subscribers: SubscriberRegistry) -> None:

@@ -315,3 +315,25 @@ def test_an_error_while_reporting_an_error_is_not_raised(
 )
 def test_fix_the_business_payload_is_at_hand(event: Any, payload: Any) -> None:
     assert BaseSubscriber.business_payload(event) == payload
+
+
+class OfItsOwn(BaseSubscriber):
+    """Its constructor sets what the documents name, and does not call the base's."""
+
+    def __init__(self) -> None:
+        self._active = False
+        self._subscriptions = []
+
+    @classmethod
+    def subscribes_to(cls) -> list[str]:
+        return ["payment.*"]
+
+    def handle(self, event: dict[str, Any]) -> None: ...
+
+
+def test_a_subscriber_need_not_call_the_constructor_of_its_base(poller: Any) -> None:
+    subscriber = OfItsOwn()
+    subscriber.start(poller)
+    assert (subscriber.active, subscriber.subscriptions) == (True, ["payment.*"])
+    subscriber.stop()
+    assert (subscriber.active, subscriber.subscriptions, poller._event_callbacks) == (False, [], [])

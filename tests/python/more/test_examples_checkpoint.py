@@ -3,6 +3,7 @@
 import copy
 import importlib
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from tasker_core import Batchable, StepContext, StepHandler
@@ -290,3 +291,29 @@ def test_without_batches_the_sums_are_zero() -> None:
         "running_total": 0,
         "test_passed": True,
     }
+
+
+def mocked(inputs: dict[str, Any], step: dict[str, Any]) -> MagicMock:
+    """A context as programs mock it, with no more than the documents name."""
+    made = MagicMock(input_data=inputs, step_config={}, step_inputs=step.get("inputs"))
+    made.event.task_sequence_step = {"workflow_step": step}
+    made.retry_count = 0
+    return made
+
+
+def test_the_analyzer_takes_a_context_that_is_a_mock() -> None:
+    result = CheckpointYieldAnalyzerHandler().call(mocked({"total_items": 7}, {}))
+    assert result.result is not None
+    assert result.result["total_items"] == 7
+
+
+def test_the_worker_takes_a_context_that_is_a_mock() -> None:
+    stored = {
+        "cursor": 4,
+        "items_processed": 4,
+        "accumulated_results": {"running_total": 10, "item_ids": ["a", "b", "c", "d"]},
+    }
+    step = {"inputs": batch(10), "checkpoint": stored}
+    result = CheckpointYieldWorkerHandler().call(mocked({"items_per_checkpoint": 4}, step)).result
+    assert result is not None
+    assert (result["cursor"], result["accumulated_results"]["running_total"]) == (8, 36)

@@ -55,6 +55,12 @@ def test_a_component_without_a_name_has_that_of_its_key() -> None:
         assert get_health_check().components["cache"].name == "cache"
 
 
+def test_a_component_that_is_one_already_stays_so() -> None:
+    cache = ComponentHealth(name="cache", status="healthy")
+    with answering("_get_health_check", {"components": {"cache": cache}}):
+        assert get_health_check().components == {"cache": cache}
+
+
 def test_metrics_are_told() -> None:
     with answering("_get_metrics", {"steps_in_progress": 2, "unknown": 1}):
         assert get_metrics() == WorkerMetrics(steps_in_progress=2)

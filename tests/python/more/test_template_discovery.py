@@ -130,6 +130,15 @@ def test_the_workspace_comes_before_the_detected_root(
     assert TemplatePath.find_template_config_directory() == tmp_path / "config" / "tasks"
 
 
+def test_a_workspace_serves_though_the_working_directory_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config" / "tasks").mkdir(parents=True)
+    monkeypatch.setenv("WORKSPACE_PATH", str(tmp_path))
+    with patch("tasker_core.template_discovery.Path.cwd", side_effect=FileNotFoundError):
+        assert TemplatePath.find_template_config_directory() == tmp_path / "config" / "tasks"
+
+
 def test_the_detected_root_comes_before_the_working_directory(cwd: Path) -> None:
     root = cwd.parent
     (root / "Cargo.toml").touch()

@@ -66,6 +66,14 @@ def test_a_started_worker_runs(host: FakeHost) -> None:
     assert Worker.instance() is worker
 
 
+def test_the_parts_are_started_by_a_method_that_tests_replace() -> None:
+    config = BootstrapConfig(namespace="shop")
+    with patch.object(Worker, "_start") as start:
+        worker = Worker.start(["shop.handlers"], config)
+    start.assert_called_once_with(handler_packages=["shop.handlers"], config=config)
+    assert Worker._instance is worker
+
+
 def test_the_configuration_reaches_the_host(host: FakeHost) -> None:
     Worker.start(config=BootstrapConfig(namespace="shop"))
     assert host.configs[0]["namespace"] == "shop"

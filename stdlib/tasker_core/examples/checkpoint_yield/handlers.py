@@ -51,7 +51,7 @@ class CheckpointYieldAnalyzerHandler(StepHandler, Batchable):
 
     def call(self, context: StepContext) -> StepHandlerResult:
         """Ask for one worker, or for none if there are no items."""
-        total_items = context.get_input_or("total_items", _TOTAL_ITEMS)
+        total_items = _input(context, "total_items", _TOTAL_ITEMS)
         if total_items <= 0:
             return self.no_batches_outcome(reason="no_items_to_process")
         return self.batch_analyzer_success(
@@ -86,17 +86,19 @@ class CheckpointYieldWorkerHandler(StepHandler, Batchable):
                 ErrorType.VALIDATION_ERROR,
                 retryable=False,
             )
-        wanted = context.get_input_or(
+        wanted = _input(
+            context,
             "items_per_checkpoint",
             context.step_config.get("items_per_checkpoint", _ITEMS_PER_CHECKPOINT),
         )
         per_checkpoint = max(1, wanted)
         cursor = batch.cursor.start_cursor
-        if context.has_checkpoint():
-            cursor = context.checkpoint_cursor
-        processed = context.checkpoint_items_processed
+        progress = self.get_batch_context(context)
+        if progress is not None and progress.has_checkpoint():
+            cursor = progress.checkpoint_cursor
+        processed = 0 if progress is None else progress.checkpoint_items_processed
         # A copy: what a failing attempt adds must not reach the next one.
-        resumed = context.accumulated_results or {}
+        resumed = (None if progress is None else progress.accumulated_results) or {}
         accumulated: dict[str, Any] = {
             "running_total": resumed.get("running_total", 0),
             "item_ids": [*resumed.get("item_ids", [])],
@@ -107,7 +109,7 @@ class CheckpointYieldWorkerHandler(StepHandler, Batchable):
             if since_checkpoint == per_checkpoint:
                 return self.checkpoint_yield(cursor, processed, accumulated)
             if self._must_fail(context, processed):
-                permanent = bool(context.get_input("permanent_failure"))
+                permanent = bool(_input(context, "permanent_failure", False))
                 return self._inject_failure(processed, cursor, permanent)
             item = self._process_item(cursor)
             accumulated["running_total"] += item["value"]
@@ -130,11 +132,11 @@ class CheckpointYieldWorkerHandler(StepHandler, Batchable):
         )
 
     def _must_fail(self, context: StepContext, processed: int) -> bool:
-        fail_after = context.get_input("fail_after_items")
+        fail_after = _input(context, "fail_after_items", None)
         if fail_after is None or processed < fail_after:
             return False
         attempt = context.retry_count + 1
-        return bool(attempt == context.get_input_or("fail_on_attempt", 1))
+        return bool(attempt == _input(context, "fail_on_attempt", 1))
 
     def _process_item(self, cursor: int) -> dict[str, Any]:
         return {"id": f"item_{cursor:04d}", "value": cursor + 1}
@@ -184,3 +186,8 @@ class CheckpointYieldAggregatorHandler(StepHandler, Batchable):
             "checkpoints_used": sum(batch.get("checkpoints_used", 0) for batch in batches),
             "test_passed": True,
         }
+
+
+def _input(context: StepContext, name: str, default: Any) -> Any:
+    value = context.input_data.get(name)
+    return default if value is None else value

@@ -24,7 +24,7 @@ class ExplicitMappingResolver(BaseResolver):
     """
 
     def __init__(self, name: str = "explicit_mapping") -> None:
-        self._resolver_name = name
+        self._name = name
         self._handlers: dict[str, Any] = {}
         # For what takes several looks at the table; one look is atomic.
         self._lock = threading.Lock()
@@ -32,7 +32,7 @@ class ExplicitMappingResolver(BaseResolver):
     @property
     def name(self) -> str:
         """The name by which a step can ask for this resolver alone."""
-        return self._resolver_name
+        return self._name
 
     @property
     def priority(self) -> int:

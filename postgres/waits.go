@@ -1,0 +1,48 @@
+package postgres
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// SlowAcquire is the wait for a connection that counts as long. It is the
+// reference's slow_acquire_threshold_ms.
+const SlowAcquire = 100 * time.Millisecond
+
+// waits measures how long one waits for a connection of a pool. It is a
+// pgx.QueryTracer because a pool takes its tracers from there.
+type waits struct{ slow, longest atomic.Int64 }
+
+type waitStart struct{}
+
+// TraceAcquireStart implements pgxpool.AcquireTracer.
+func (*waits) TraceAcquireStart(ctx context.Context, _ *pgxpool.Pool, _ pgxpool.TraceAcquireStartData) context.Context {
+	return context.WithValue(ctx, waitStart{}, time.Now())
+}
+
+// TraceAcquireEnd implements pgxpool.AcquireTracer.
+func (w *waits) TraceAcquireEnd(ctx context.Context, _ *pgxpool.Pool, _ pgxpool.TraceAcquireEndData) {
+	since, ok := ctx.Value(waitStart{}).(time.Time)
+	if !ok {
+		return
+	}
+	wait := time.Since(since)
+	if wait >= SlowAcquire {
+		w.slow.Add(1)
+	}
+	for longest := w.longest.Load(); int64(wait) > longest && !w.longest.CompareAndSwap(longest, int64(wait)); {
+		longest = w.longest.Load()
+	}
+}
+
+// TraceQueryStart implements pgx.QueryTracer.
+func (*waits) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+	return ctx
+}
+
+// TraceQueryEnd implements pgx.QueryTracer.
+func (*waits) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}

@@ -1,0 +1,110 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tasker-systems/taskerpy/tests/built"
+	"github.com/tasker-systems/taskerpy/tests/cluster"
+)
+
+// running is a command of ours that works for the shared deployment.
+type running struct {
+	*exec.Cmd
+	output bytes.Buffer // its standard output and error
+	api    cluster.Client
+}
+
+// start starts a command that serves the API of its worker.
+func start(t *testing.T, environment []string, args ...string) *running {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	address := listener.Addr().String()
+	require.NoError(t, listener.Close())
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	t.Cleanup(cancel)
+	r := &running{Cmd: exec.CommandContext(ctx, program, args...), api: cluster.Client{URL: "http://" + address}}
+	r.Dir = t.TempDir()
+	r.Stdout, r.Stderr = &r.output, &r.output
+	r.Env = built.Environ(append([]string{
+		"DATABASE_URL=" + shared.URL(), "TASKERPY_ORCHESTRATION_URL=" + shared.ServerURL(), "TASKERPY_LISTEN=" + address,
+	}, environment...)...)
+	require.NoError(t, r.Start())
+	return r
+}
+
+// awaitFile waits for a file with something in it, and returns that.
+func awaitFile(t *testing.T, path string) string {
+	t.Helper()
+	var text []byte
+	require.Eventually(t, func() bool {
+		var err error
+		text, err = os.ReadFile(path)
+		return err == nil && len(text) > 0
+	}, time.Minute, 5*time.Millisecond)
+	return string(text)
+}
+
+func TestAProgramMayPollForTheStepsOfADeployment(t *testing.T) {
+	c := shared.For(t)
+	folder := t.TempDir()
+	sources := filepath.Join(built.Root(), "tests", "e2e", "program")
+	r := start(t, []string{"TASKER_TEMPLATE_PATH=" + sources}, "python", filepath.Join(sources, "my_worker.py"), folder)
+	id := awaitFile(t, filepath.Join(folder, "task"))
+
+	var ready struct {
+		Status string
+		System struct {
+			Namespaces []string `json:"supported_namespaces"`
+		} `json:"system_info"`
+	}
+	require.NoError(t, r.api.Get(t.Context(), "/health/ready", &ready))
+	require.Equal(t, "ready", ready.Status)
+	require.Equal(t, []string{"polled"}, ready.System.Namespaces)
+
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "go"), nil, 0o600))
+	require.NoError(t, r.Wait(), r.output.String())
+	require.Contains(t, r.output.String(), fmt.Sprintf("done %d", r.Process.Pid))
+
+	require.Equal(t, "complete", c.WaitTask(t.Context(), id).Status)
+	step := c.Steps(t.Context(), id)["work"]
+	require.Equal(t, 2, step.Attempts)
+	result, err := step.Result()
+	require.NoError(t, err)
+	require.Equal(t, map[string]any{"total": 325.0}, result)
+	rows, err := c.DB().Query(t.Context(), `SELECT message->>'event_name' FROM pgmq.q_polled_domain_events
+		WHERE message->'metadata'->>'task_uuid' = $1 ORDER BY 1`, id)
+	require.NoError(t, err)
+	var names []string
+	for rows.Next() {
+		var name string
+		require.NoError(t, rows.Scan(&name))
+		names = append(names, name)
+	}
+	require.NoError(t, rows.Err())
+	require.Equal(t, []string{"work.kept", "work.told"}, names, "a fast event stays in the process")
+}
+
+// The process of the published package's images works for a deployment as it
+// is: no flag but its own variables.
+func TestTheWorkerProcessOfThePublishedPackageWorksForADeployment(t *testing.T) {
+	c := shared.For(t)
+	diamond := filepath.Join(built.Root(), "examples", "diamond")
+	r := start(t, []string{"PYTHON_HANDLER_PATH=" + diamond, "TASKER_TEMPLATE_PATH=" + diamond}, "worker")
+	require.Eventually(t, func() bool { return r.api.Get(t.Context(), "/health/ready", nil) == nil }, time.Minute, 10*time.Millisecond)
+	id := c.CreateTask(t.Context(), "parallel_computation_py", "diamond_workflow_py", "1.0.0", map[string]any{"even_number": 6, "run": t.Name()})
+	require.Equal(t, "complete", c.WaitTask(t.Context(), id).Status)
+	require.NoError(t, r.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, r.Wait(), r.output.String())
+}
