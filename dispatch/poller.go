@@ -196,6 +196,7 @@ type directives struct {
 // result that cannot be read; the step then waits on.
 func (p *Poller) Complete(event uuid.UUID, result []byte) (bool, error) {
 	var r struct {
+		StepUUID string          `json:"step_uuid"`
 		Success  bool            `json:"success"`
 		Result   json.RawMessage `json:"result"`
 		Metadata struct {
@@ -216,26 +217,58 @@ func (p *Poller) Complete(event uuid.UUID, result []byte) (bool, error) {
 	case r.Metadata.Retryable:
 		outcome = RetryableFailure
 	}
-	return p.answer(event, outcome, result), nil
+	step, ok := p.answered(event)
+	if !ok {
+		return false, nil
+	}
+	if r.StepUUID != step.step.StepUUID.String() {
+		var err error
+		if result, err = named(result, step.step.StepUUID); err != nil {
+			return false, err
+		}
+	}
+	p.complete(step, outcome, result)
+	return true, nil
+}
+
+// named gives a result the uuid of its step: a program may leave it out, but
+// tasker-server goes by it.
+func named(result []byte, step uuid.UUID) ([]byte, error) {
+	members := map[string]json.RawMessage{}
+	if err := json.Unmarshal(result, &members); err != nil {
+		return nil, fmt.Errorf("read result: %w", err)
+	}
+	if members == nil { // null
+		members = map[string]json.RawMessage{}
+	}
+	members["step_uuid"] = json.RawMessage(`"` + step.String() + `"`)
+	out, err := json.Marshal(members)
+	if err != nil {
+		return nil, fmt.Errorf("write result: %w", err)
+	}
+	return out, nil
 }
 
 // Checkpoint hands in a step's progress; the step is delivered again under a
 // new event id. It returns false when nobody waits for the event.
 func (p *Poller) Checkpoint(event uuid.UUID, checkpoint []byte) bool {
-	return p.answer(event, CheckpointYield, checkpoint)
+	step, ok := p.answered(event)
+	if ok {
+		p.complete(step, CheckpointYield, checkpoint)
+	}
+	return ok
 }
 
-func (p *Poller) answer(event uuid.UUID, outcome Outcome, result []byte) bool {
+// answered takes the step that waits for the answer to an event.
+func (p *Poller) answered(event uuid.UUID) (*polled, bool) {
 	p.mu.Lock()
 	step, ok := p.pending[event]
 	delete(p.pending, event)
 	p.mu.Unlock()
 	if !ok {
 		p.o.Log.Warn("answer for an event that nobody waits for", "event_id", event)
-		return false
 	}
-	p.complete(step, outcome, result)
-	return true
+	return step, ok
 }
 
 func (p *Poller) complete(s *polled, outcome Outcome, result []byte) {

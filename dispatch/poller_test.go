@@ -52,6 +52,20 @@ func TestAPolledStepIsCompletedByItsEvent(t *testing.T) {
 	}
 }
 
+func TestAResultHasTheUUIDOfItsStepEvenIfItsProgramLeftItOut(t *testing.T) {
+	for _, result := range []string{`{"success":true}`, `{"success":true,"step_uuid":"00000000-0000-0000-0000-000000000000"}`} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSource()
+			p := polling(t, s)
+			submitEvents(s, 1)
+			step := p.Poll()
+			_, err := p.Complete(step.EventID, []byte(result))
+			require.NoError(t, err)
+			require.JSONEq(t, `{"success":true,"step_uuid":"`+step.StepUUID.String()+`"}`, string(s.result(t, step).JSON))
+		})
+	}
+}
+
 func TestPollNeverWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		require.Nil(t, polling(t, newSource()).Poll())

@@ -12,6 +12,8 @@
 // and besides there is one statement for all running steps every third of the
 // visibility timeout.
 //
+// Of the two commits only the completion waits for the disk.
+//
 // What a crash leaves: both statements are transactions, the message of a step
 // stays in its queue until the step's result is stored, and whoever reads it
 // after its visibility timeout takes the step over. The claim's sort key fences

@@ -74,10 +74,15 @@ const (
 // not see yet (§2.4). Messages that gave no step come with their step's state.
 // As in completeSQL, each part passes on what the next one needs: none joins
 // another one.
+//
+// Its commit does not wait for the disk. If the database crashes before the
+// claim is there, the step is enqueued as before and anybody may claim it; the
+// result of the lost claim, should it come, finds no claim with its key.
 const claimSQL = `
 WITH c AS MATERIALIZED (
   SELECT msg_id FROM {queue}
-   WHERE vt <= clock_timestamp() ORDER BY msg_id LIMIT $2 FOR UPDATE SKIP LOCKED
+   WHERE vt <= clock_timestamp() AND (SELECT set_config('synchronous_commit', 'off', true)) IS NOT NULL
+   ORDER BY msg_id LIMIT $2 FOR UPDATE SKIP LOCKED
 ), m AS (
   UPDATE {queue} q
      SET vt = clock_timestamp() + make_interval(secs => $1), read_ct = q.read_ct + 1

@@ -20,16 +20,19 @@ const (
 	sweepLock = 0x7461736b65727079
 )
 
+// Both sweeps begin with the steps that are not processed, of which there is an
+// index: of what is current there is one of every step that there ever was.
+
 // resultsSweep tells the server again of results that it was not told of, by
 // workers that died between the two (worker-protocol §9.3, S1).
 const resultsSweep = `
 SELECT count(tasker.pgmq_send_with_notify($2::text,
          jsonb_build_object('task_uuid', w.task_uuid, 'step_uuid', w.step_uuid, 'correlation_id', w.correlation_id), 0))
   FROM (SELECT k.task_uuid, s.workflow_step_uuid AS step_uuid, k.correlation_id
-          FROM tasker.workflow_step_transitions t
-          JOIN tasker.workflow_steps s ON s.workflow_step_uuid = t.workflow_step_uuid
-          JOIN tasker.tasks k ON k.task_uuid = s.task_uuid
-         WHERE t.most_recent AND t.to_state IN ('enqueued_for_orchestration', 'enqueued_as_error_for_orchestration')
+          FROM tasker.workflow_steps s
+          JOIN tasker.workflow_step_transitions t ON t.workflow_step_uuid = ANY (ARRAY[s.workflow_step_uuid])
+          JOIN tasker.tasks k ON k.task_uuid = ANY (ARRAY[s.task_uuid])
+         WHERE NOT s.processed AND t.most_recent IS NOT FALSE AND t.to_state IN ('enqueued_for_orchestration', 'enqueued_as_error_for_orchestration')
            AND t.created_at < now() AT TIME ZONE 'UTC' - make_interval(secs => $1)
            AND NOT EXISTS (SELECT 1 FROM {queue} q WHERE q.message->>'step_uuid' = s.workflow_step_uuid::text)
          LIMIT 100) w`
@@ -40,12 +43,12 @@ const stepsSweep = `
 SELECT count(tasker.pgmq_send_with_notify($2::text,
          jsonb_build_object('task_uuid', w.task_uuid, 'step_uuid', w.step_uuid, 'correlation_id', w.correlation_id), 0))
   FROM (SELECT k.task_uuid, s.workflow_step_uuid AS step_uuid, k.correlation_id
-          FROM tasker.workflow_step_transitions t
-          JOIN tasker.workflow_steps s ON s.workflow_step_uuid = t.workflow_step_uuid
-          JOIN tasker.tasks k ON k.task_uuid = s.task_uuid
+          FROM tasker.workflow_steps s
+          JOIN tasker.workflow_step_transitions t ON t.workflow_step_uuid = ANY (ARRAY[s.workflow_step_uuid])
+          JOIN tasker.tasks k ON k.task_uuid = ANY (ARRAY[s.task_uuid])
           JOIN tasker.named_tasks nt ON nt.named_task_uuid = k.named_task_uuid
           JOIN tasker.task_namespaces tn ON tn.task_namespace_uuid = nt.task_namespace_uuid
-         WHERE t.most_recent AND t.to_state = 'enqueued' AND tn.name = $3
+         WHERE NOT s.processed AND t.most_recent IS NOT FALSE AND t.to_state = 'enqueued' AND tn.name = $3
            AND t.created_at < now() AT TIME ZONE 'UTC' - make_interval(secs => $1)
            AND NOT EXISTS (SELECT 1 FROM {queue} q WHERE q.message->>'step_uuid' = s.workflow_step_uuid::text)
          LIMIT 100) w`

@@ -2,8 +2,8 @@
 
 import inspect
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -157,9 +157,9 @@ class StepExecutionSubscriber:
         """Return what the handler has returned, as it is."""
         context = StepContext.from_ffi_event(event, name_of(handler))
         call = handler.call
-        if inspect.iscoroutinefunction(call):
-            result = self._run_async_handler(call, context)
-        else:
+        with _labelled(event):
+            if inspect.iscoroutinefunction(call):
+                return self._run_async_handler(call, context)
             result = call(context)
             if inspect.isawaitable(result):
                 pending = result
@@ -368,6 +368,23 @@ def _handler_section(event: FfiStepEvent) -> dict[str, Any]:
 def _section(payload: dict[str, Any], name: str) -> dict[str, Any]:
     section = payload.get(name)
     return section if isinstance(section, dict) else {}
+
+
+@contextmanager
+def _labelled(event: FfiStepEvent) -> Iterator[None]:
+    """Let log lines and domain events of the handler tell which step they are of."""
+    try:
+        from taskerpy_host import context as host
+    except ModuleNotFoundError:  # outside of the host nobody asks
+        yield
+        return
+    name = str(_section(event.task_sequence_step, "workflow_step").get("name", ""))
+    info = host.StepInfo(name, str(event.task_uuid), str(event.correlation_id), str(event.event_id))
+    token = host.current_step.set(info)
+    try:
+        yield
+    finally:
+        host.current_step.reset(token)
 
 
 def _log_fields(event: FfiStepEvent) -> dict[str, Any]:

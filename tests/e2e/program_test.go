@@ -21,7 +21,8 @@ import (
 // running is a command of ours that works for the shared deployment.
 type running struct {
 	*exec.Cmd
-	output bytes.Buffer // its standard output and error
+	output bytes.Buffer // its standard output and error; to be read once it has ended
+	ended  <-chan error
 	api    cluster.Client
 }
 
@@ -38,22 +39,35 @@ func start(t *testing.T, environment []string, args ...string) *running {
 	r.Dir = t.TempDir()
 	r.Stdout, r.Stderr = &r.output, &r.output
 	r.Env = built.Environ(append([]string{
-		"DATABASE_URL=" + shared.URL(), "TASKERPY_ORCHESTRATION_URL=" + shared.ServerURL(), "TASKERPY_LISTEN=" + address,
+		"DATABASE_URL=" + shared.URL(), "TASKER_ORCHESTRATION_URL=" + shared.ServerURL(), "TASKER_WEB_BIND_ADDRESS=" + address,
 	}, environment...)...)
 	require.NoError(t, r.Start())
 	return r
 }
 
-// awaitFile waits for a file with something in it, and returns that.
-func awaitFile(t *testing.T, path string) string {
+// await waits until something is so, and shows the output if it is not to be.
+func (r *running) await(t *testing.T, what string, so func() bool) {
 	t.Helper()
-	var text []byte
-	require.Eventually(t, func() bool {
-		var err error
-		text, err = os.ReadFile(path)
-		return err == nil && len(text) > 0
-	}, time.Minute, 5*time.Millisecond)
-	return string(text)
+	ended := make(chan error, 1)
+	go func() { ended <- r.Wait() }()
+	deadline := time.After(time.Minute)
+	for !so() {
+		select {
+		case err := <-ended:
+			require.Failf(t, "it has ended", "%s: %v\n%s", what, err, &r.output)
+		case <-deadline:
+			_ = r.Process.Kill()
+			require.Failf(t, "not within a minute", "%s: %v\n%s", what, <-ended, &r.output)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	r.ended = ended
+}
+
+// end waits until it has ended well.
+func (r *running) end(t *testing.T) {
+	t.Helper()
+	require.NoError(t, <-r.ended, &r.output)
 }
 
 func TestAProgramMayPollForTheStepsOfADeployment(t *testing.T) {
@@ -61,7 +75,12 @@ func TestAProgramMayPollForTheStepsOfADeployment(t *testing.T) {
 	folder := t.TempDir()
 	sources := filepath.Join(built.Root(), "tests", "e2e", "program")
 	r := start(t, []string{"TASKER_TEMPLATE_PATH=" + sources}, "python", filepath.Join(sources, "my_worker.py"), folder)
-	id := awaitFile(t, filepath.Join(folder, "task"))
+	var id string
+	r.await(t, "the program has a task", func() bool {
+		text, err := os.ReadFile(filepath.Join(folder, "task"))
+		id = string(text)
+		return err == nil && len(text) == 36
+	})
 
 	var ready struct {
 		Status string
@@ -74,7 +93,7 @@ func TestAProgramMayPollForTheStepsOfADeployment(t *testing.T) {
 	require.Equal(t, []string{"polled"}, ready.System.Namespaces)
 
 	require.NoError(t, os.WriteFile(filepath.Join(folder, "go"), nil, 0o600))
-	require.NoError(t, r.Wait(), r.output.String())
+	r.end(t)
 	require.Contains(t, r.output.String(), fmt.Sprintf("done %d", r.Process.Pid))
 
 	require.Equal(t, "complete", c.WaitTask(t.Context(), id).Status)
@@ -102,9 +121,9 @@ func TestTheWorkerProcessOfThePublishedPackageWorksForADeployment(t *testing.T) 
 	c := shared.For(t)
 	diamond := filepath.Join(built.Root(), "examples", "diamond")
 	r := start(t, []string{"PYTHON_HANDLER_PATH=" + diamond, "TASKER_TEMPLATE_PATH=" + diamond}, "worker")
-	require.Eventually(t, func() bool { return r.api.Get(t.Context(), "/health/ready", nil) == nil }, time.Minute, 10*time.Millisecond)
+	r.await(t, "the worker is ready", func() bool { return r.api.Get(t.Context(), "/health/ready", nil) == nil })
 	id := c.CreateTask(t.Context(), "parallel_computation_py", "diamond_workflow_py", "1.0.0", map[string]any{"even_number": 6, "run": t.Name()})
 	require.Equal(t, "complete", c.WaitTask(t.Context(), id).Status)
 	require.NoError(t, r.Process.Signal(syscall.SIGTERM))
-	require.NoError(t, r.Wait(), r.output.String())
+	r.end(t)
 }

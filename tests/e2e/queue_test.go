@@ -209,8 +209,10 @@ SELECT count(tasker.pgmq_send_with_notify('worker_tiny_queue',
 // A worker and a database whose clocks differ: claims and takeovers go by the
 // database's clock alone.
 func TestTheDatabasesClockMayBeWrong(t *testing.T) {
+	t.Parallel()
 	for name, skew := range map[string]time.Duration{"ahead": 2 * time.Hour, "behind": -2 * time.Hour} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			c := cluster.Start(t, cluster.Options{ClockSkew: skew})
 			var now time.Time
 			require.NoError(t, c.DB().QueryRow(t.Context(), `SELECT now()`).Scan(&now))

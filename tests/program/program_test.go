@@ -120,18 +120,19 @@ func (p *place) requireDone(name string) ended {
 
 func TestPrograms(t *testing.T) {
 	for name, templates := range map[string]string{
-		"life.py":           ours(),
-		"without_worker.py": ours(),
-		"linear.py":         linear(),
-		"answers.py":        ours(),
-		"checkpoint.py":     ours(),
-		"timeouts.py":       ours(),
-		"graceful.py":       ours(),
-		"domain_events.py":  ours(),
-		"own_events.py":     ours(),
-		"worker_class.py":   ours(),
-		"threads.py":        ours(),
-		"fork.py":           ours(),
+		"life.py":               ours(),
+		"without_worker.py":     ours(),
+		"linear.py":             linear(),
+		"answers.py":            ours(),
+		"checkpoint.py":         ours(),
+		"timeouts.py":           ours(),
+		"graceful.py":           ours(),
+		"domain_events.py":      ours(),
+		"own_events.py":         ours(),
+		"publishing_handler.py": ours(),
+		"worker_class.py":       ours(),
+		"threads.py":            ours(),
+		"fork.py":               ours(),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

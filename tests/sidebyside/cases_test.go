@@ -35,6 +35,10 @@ func cases(projects string) []project {
 		{"diamond_workflow", []task{{name: "numbers", namespace: "diamond_workflow_dsl_py", template: "parallel_computation_dsl_py", input: linear}}},
 		{"mixed_dag", []task{{name: "numbers", namespace: "mixed_dag_workflow_py", template: "complex_dag_py", input: small}}},
 		{"tree", []task{{name: "numbers", namespace: "tree_workflow_py", template: "hierarchical_tree_py", input: small}}},
+		{"tested", []task{
+			{name: "booked", namespace: "workshops", template: "book_workshop", input: map[string]any{"workshop": "weaving", "count": 2, "price_cents": 4500}},
+			{name: "too many", namespace: "workshops", template: "book_workshop", input: map[string]any{"workshop": "weaving", "count": 7, "price_cents": 4500}},
+		}},
 		{"conditional_approval", inBoth("conditional_approval", "approval_routing", map[string]map[string]any{
 			"small":   {"amount": 500, "requester": "ada", "purpose": "books"},
 			"medium":  {"amount": 2500, "requester": "ada", "purpose": "books"},

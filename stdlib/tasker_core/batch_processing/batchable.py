@@ -140,10 +140,14 @@ class Batchable:
             and _ceil_div(total_items, batch_size) > max_batches
         ):
             batch_size = _ceil_div(total_items, max_batches)
-        return [
-            self.create_cursor_config(start, min(start + batch_size, total_items), step_size)
-            for start in range(0, total_items, batch_size)
-        ]
+        ranges = []
+        start = 0
+        # Not range(): a total that came as JSON may be 250.0.
+        while start < total_items:
+            end = min(start + batch_size, total_items)
+            ranges.append(self.create_cursor_config(start, end, step_size))
+            start = end
+        return ranges
 
     def create_cursor_configs(self, total_items: int, worker_count: int) -> list[BatchWorkerConfig]:
         """Return the shares of ``worker_count`` workers, fewer if items run out.

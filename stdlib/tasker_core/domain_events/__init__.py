@@ -47,6 +47,7 @@ from tasker_core.logging import log_debug as log_debug
 from tasker_core.logging import log_error as log_error
 from tasker_core.logging import log_info as log_info
 from tasker_core.logging import log_warn as log_warn
+from tasker_core.types import InProcessDomainEvent as InProcessDomainEvent
 
 __all__ = [
     "BasePublisher",

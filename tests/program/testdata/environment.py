@@ -1,4 +1,4 @@
-"""What a program puts into its environment before it starts a worker counts, and what it takes out."""
+"""What a program changes in its environment before it starts a worker counts."""
 
 import os
 import sys

@@ -64,6 +64,10 @@ def test_no_items_give_no_ranges_whatever_the_batch_size(bare: Any) -> None:
     assert bare.create_cursor_ranges(0, 0) == []
 
 
+def test_a_total_that_came_as_a_float_is_cut_too(bare: Any) -> None:
+    assert spans(bare.create_cursor_ranges(10.0, 4)) == [(0, 4), (4, 8), (8, 10)]
+
+
 def test_a_negative_total_gives_no_ranges(bare: Any) -> None:
     assert bare.create_cursor_ranges(-5, 10) == []
 

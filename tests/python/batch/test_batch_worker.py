@@ -259,7 +259,9 @@ def mock_context(**values: Any) -> MagicMock:
     return context
 
 
-@pytest.mark.parametrize("event", [None, SimpleNamespace(task_sequence_step={"workflow_step": None})])
+@pytest.mark.parametrize(
+    "event", [None, SimpleNamespace(task_sequence_step={"workflow_step": None})]
+)
 def test_a_mock_context_without_progress_gives_a_batch(
     bare: Any, worker_inputs: dict[str, Any], event: Any
 ) -> None:
@@ -300,5 +302,6 @@ def test_results_are_built_by_the_host_handler_with_metadata_by_name() -> None:
     class Host(Batchable):
         success = Mock(return_value="built")
 
-    assert Host().batch_worker_success(items_processed=1) == "built"
+    built: Any = Host().batch_worker_success(items_processed=1)
+    assert built == "built"
     assert Host.success.call_args.kwargs == {"metadata": {"batch_worker": True}}

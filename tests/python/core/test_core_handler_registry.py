@@ -5,6 +5,7 @@ import threading
 import types
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from tasker_core import (

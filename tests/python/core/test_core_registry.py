@@ -6,6 +6,7 @@ import pickle
 import sys
 import types
 from typing import Any
+from unittest import mock
 
 import pytest
 from tasker_core import (
@@ -305,6 +306,16 @@ def test_a_factory_gets_the_configuration_of_the_resolution(
     definition = HandlerDefinition("made", initialization={"not": "passed"})
     assert explicit.resolve(definition) == ("made", {})
     assert explicit.resolve(definition, {"a": 1}) == ("made", {"a": 1})
+
+
+def test_entries_are_made_into_handlers_by_the_helper_that_tests_replace(
+    explicit: ExplicitMappingResolver,
+) -> None:
+    definition, entry = HandlerDefinition("orders"), object()
+    explicit.register("orders", entry)
+    with mock.patch.object(explicit, "_instantiate_handler") as make:
+        assert explicit.resolve(definition, {"a": 1}) is make.return_value
+    make.assert_called_once_with(entry, definition, {"a": 1})
 
 
 def test_what_a_factory_raises_is_passed_on(explicit: ExplicitMappingResolver) -> None:

@@ -128,7 +128,7 @@ def contexts() -> list[Any]:
 
 @pytest.mark.parametrize("context", contexts(), ids=["mock", "object"])
 def test_a_context_is_asked_for_its_inputs_by_its_methods(context: Any) -> None:
-    result = pay._handler_class().call(context)
+    result: Any = pay._handler_class().call(context)
     assert result.result == {"cart": {"n": 1}, "amount": 3, "note": "x", "currency": "EUR"}
 
 

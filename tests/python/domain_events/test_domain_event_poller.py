@@ -208,7 +208,7 @@ def test_a_long_sleep_is_one_of_short_ones_that_a_stop_ends(host: Host) -> None:
 
 
 def test_stopping_joins_the_thread_with_the_timeout() -> None:
-    poller = InProcessDomainEventPoller()
+    poller: Any = InProcessDomainEventPoller()
     thread = Mock()
     poller._running, poller._thread = True, thread
     poller.stop(timeout=2.0)

@@ -34,7 +34,6 @@ SURFACE = {
     "tasker_core.*.log_debug": "used inside only",
     "tasker_core.*.log_info": "used inside only",
     "tasker_core.*.log_warn": "used inside only",
-    "tasker_core.domain_events.InProcessDomainEvent": "used inside only; it is one of types",
     "tasker_core.batch_processing.batchable.*": "used inside only; they are of models and types",
     "tasker_core.step_execution_subscriber.StepHandler": "used inside only",
 }

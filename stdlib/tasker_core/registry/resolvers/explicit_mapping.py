@@ -68,14 +68,20 @@ class ExplicitMappingResolver(BaseResolver):
         A class gives a new instance each time. What a factory raises is
         passed on.
         """
-        entry = self._handlers.get(definition.callable)
-        if isinstance(entry, type):
-            return instantiate(entry, definition)
-        if callable(entry) and not hasattr(entry, "call"):
-            return entry(config or {})
-        return entry
+        return self._instantiate_handler(
+            self._handlers.get(definition.callable), definition, config
+        )
 
     def registered_callables(self) -> list[str]:
         """Return the names of the entries."""
         with self._lock:
             return list(self._handlers)
+
+    def _instantiate_handler(
+        self, entry: Any, definition: HandlerDefinition, config: dict[str, Any] | None = None
+    ) -> Any:
+        if isinstance(entry, type):
+            return instantiate(entry, definition)
+        if callable(entry) and not hasattr(entry, "call"):
+            return entry(config or {})
+        return entry
