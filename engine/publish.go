@@ -73,8 +73,21 @@ func (e *Engine) Publications(ctx context.Context) ([]Publication, error) {
 		case <-e.ended:
 			return nil, ErrClosed
 		case <-ctx.Done():
+			if closed(arrived) {
+				continue // both, and a drain wants what there is
+			}
 			return nil, ctx.Err()
 		}
+	}
+}
+
+// closed tells whether c is closed, without waiting.
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -218,6 +231,9 @@ func (e *Engine) Consume(ctx context.Context, consumer string, limit int) ([]Dom
 		case <-e.ended:
 			return nil, ErrClosed
 		case <-ctx.Done():
+			if closed(published) {
+				continue
+			}
 			return nil, ctx.Err()
 		}
 	}

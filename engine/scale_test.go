@@ -78,7 +78,9 @@ func TestWhatAStepWritesDoesNotGrowWithItsTask(t *testing.T) {
 			extra := map[string]int{"fan": 2}[what]
 			small, smallBytes := written(t, shape("shape", 20), 20+extra)
 			large, largeBytes := written(t, shape("shape", 500), 500+extra)
-			require.LessOrEqual(t, large, small+0.5)
+			// How many changes share a commit is chance, and a few rows follow
+			// from that.
+			require.LessOrEqual(t, large, small+1)
 			require.LessOrEqual(t, largeBytes, smallBytes+20)
 		})
 	}
