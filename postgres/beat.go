@@ -60,6 +60,8 @@ func (s *Source) beatOnce(ctx context.Context) error {
 }
 
 func (s *Source) beatQueue(ctx context.Context, q *queue, claims []*claim) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	messages, steps, keys := make([]int64, len(claims)), make([]uuid.UUID, len(claims)), make([]int32, len(claims))
 	for i, c := range claims {
 		messages[i], steps[i], keys[i] = c.msgID, c.stepUUID, c.key.Load()

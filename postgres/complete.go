@@ -228,20 +228,30 @@ func (s *Source) flush(ctx context.Context) {
 	}
 }
 
+// writer carries out a statement for a batch; again says that an earlier
+// attempt may have done it.
+type writer func(ctx context.Context, batch []*finished, again bool) error
+
+func (s *Source) write(ctx context.Context, batch []*finished, again bool, do writer) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
+	defer cancel()
+	return do(ctx, batch, again)
+}
+
 // insist carries out a statement for a batch, however often it takes: what was
 // finished is never dropped because the database is away. If the values are at
 // fault, each is tried alone, and refused is called for those.
 func (s *Source) insist(ctx context.Context, what string, batch []*finished,
-	do func(ctx context.Context, batch []*finished, again bool) error, refused func(context.Context, *finished, error),
+	do writer, refused func(context.Context, *finished, error),
 ) {
 	if len(batch) == 0 {
 		return
 	}
 	var wait time.Duration
 	for again := false; ; again = true {
-		limited, cancel := context.WithTimeout(ctx, statementTimeout)
-		err := do(limited, batch, again)
-		cancel()
+		err := s.write(ctx, batch, again, do)
 		if err == nil {
 			s.health.fine(s.log)
 			return

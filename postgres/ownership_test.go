@@ -41,6 +41,35 @@ func TestAStepOfADeadWorkerIsTakenOver(t *testing.T) {
 	require.Equal(t, 1, d.waiting("orchestration_step_results"))
 }
 
+// Claims do not wait for the disk. One that a crash has undone, and somebody
+// else has made again, has the same key.
+func TestTheResultOfAClaimThatACrashHasUndoneIsRefused(t *testing.T) {
+	d := newDeployment(t, cluster.Options{})
+	late := d.open(func(o *Options) { o.Visibility = time.Hour })
+	id := d.enqueue(1, "check_order")[0]
+	undone := claimed(t, late, 1)[0]
+	die(late)
+	for _, statement := range []string{
+		`DELETE FROM tasker.workflow_step_transitions WHERE to_state = 'in_progress'`,
+		`UPDATE tasker.workflow_step_transitions SET most_recent = true WHERE to_state = 'enqueued'`,
+		`UPDATE tasker.workflow_steps SET in_process = false, attempts = NULL`,
+		`UPDATE pgmq.q_worker_shop_queue SET vt = now(), read_ct = 0`,
+	} {
+		_, err := d.DB().Exec(t.Context(), statement)
+		require.NoError(t, err, statement)
+	}
+	s := d.open()
+	step := claimed(t, s, 1)[0]
+	require.Equal(t, undone.Handle.(*claim).key.Load(), step.Handle.(*claim).key.Load())
+	late.Complete(undone, success(undone, `{"by":"the late"}`))
+	synced(t, late)
+	require.EqualValues(t, 1, late.Stats().Fenced)
+	require.Equal(t, "in_progress", d.state(id))
+	s.Complete(step, success(step, `{"by":"the living"}`))
+	synced(t, s)
+	require.Equal(t, object{"by": "the living"}, d.stored(id)["result"])
+}
+
 func TestAStepThatRunsForLongIsNotTakenOver(t *testing.T) {
 	d := newDeployment(t, cluster.Options{})
 	s := d.open(func(o *Options) { o.Visibility = time.Second })
@@ -136,7 +165,7 @@ func TestResultsSurviveARestartOfTheDatabase(t *testing.T) {
 	s := d.open(func(o *Options) { o.Visibility = time.Minute })
 	ids := d.enqueue(5, "check_order")
 	steps := claimed(t, s, 5)
-	d.StopPostgres(cluster.Immediate)
+	d.StopPostgres(cluster.Fast) // a crash might undo the claims, which do not wait for the disk
 	for _, step := range steps {
 		s.Complete(step, success(step, `{"kept":true}`))
 	}

@@ -148,6 +148,10 @@ type Source struct {
 
 	reconnected chan struct{} // has room for one: notifications are heard again
 
+	// writing is held by a statement about what we hold: beats take messages
+	// before transitions, results the other way round.
+	writing sync.Mutex
+
 	finished inbox
 
 	stop    context.CancelFunc // ends the goroutines that Close waits for first

@@ -75,6 +75,11 @@ func (s *Source) Publications(ctx context.Context) ([]dispatch.Publication, erro
 		select {
 		case <-arrived:
 		case <-ctx.Done():
+			select {
+			case <-arrived: // both, and a drain wants what there is
+				continue
+			default:
+			}
 			return nil, ctx.Err()
 		}
 	}

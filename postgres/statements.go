@@ -76,8 +76,9 @@ const (
 // another one.
 //
 // Its commit does not wait for the disk. If the database crashes before the
-// claim is there, the step is enqueued as before and anybody may claim it; the
-// result of the lost claim, should it come, finds no claim with its key.
+// claim is there, the step is enqueued as before and anybody may claim it, under
+// the same key; so the result of the lost claim, should it come, is fenced off
+// by the claimant's name too.
 const claimSQL = `
 WITH c AS MATERIALIZED (
   SELECT msg_id FROM {queue}
@@ -143,7 +144,7 @@ WITH r AS (
      SET most_recent = false, updated_at = now() AT TIME ZONE 'UTC'
     FROM r
    WHERE t.workflow_step_uuid = ANY (ARRAY[r.step_uuid]) AND t.most_recent IS NOT FALSE
-     AND t.to_state = 'in_progress' AND t.sort_key = r.claim_sort_key
+     AND t.to_state = 'in_progress' AND t.sort_key = r.claim_sort_key AND t.metadata->>'worker_uuid' = $10::uuid::text
   RETURNING r.*
 ), stored AS (
   UPDATE tasker.workflow_steps s
