@@ -19,24 +19,22 @@ const statementTimeout = 30 * time.Second
 
 // claim is a step that this worker holds.
 type claim struct {
-	queue         *queue
-	msgID         int64
-	stepUUID      uuid.UUID
-	taskUUID      uuid.UUID
-	key           atomic.Int32 // sort key of the claim's transition: the fence
-	attempt       int
-	retryable     bool // what the step's row says
-	maxAttempts   int
-	template      templateKey
-	name          string
-	correlation   uuid.UUID
-	definition    *stepDefinition
-	event         event
-	since         time.Time
-	dispatched    *dispatch.Step
-	ended         atomic.Bool // its result is on its way, or it is not ours any more
-	publishing    bool        // its result is stored, its message kept
-	failureOfOurs *failure    // it is not to be run
+	queue       *queue
+	msgID       int64
+	stepUUID    uuid.UUID
+	taskUUID    uuid.UUID
+	key         atomic.Int32 // sort key of the claim's transition: the fence
+	attempt     int
+	retryable   bool // what the step's row says
+	maxAttempts int
+	template    templateKey
+	name        string
+	correlation uuid.UUID
+	definition  *stepDefinition
+	event       event
+	since       time.Time
+	dispatched  *dispatch.Step
+	ended       atomic.Bool // its result is on its way, or it is not ours any more
 }
 
 // finish takes the claim for whoever hands in its result; false when somebody
@@ -297,13 +295,9 @@ func (s *Source) acknowledge(ctx context.Context, q *queue, ids []int64) {
 	if len(ids) == 0 {
 		return
 	}
-	statement := `SELECT pgmq.archive($1, $2::bigint[])`
-	if s.o.DeleteMessages {
-		statement = `SELECT pgmq.delete($1, $2::bigint[])`
-	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statementTimeout)
 	defer cancel()
-	if _, err := s.pool.Exec(ctx, statement, q.name, ids); err != nil {
+	if _, err := s.pool.Exec(ctx, s.statements.acknowledge, q.name, ids); err != nil {
 		s.log.Warn("put messages aside", "queue", q.name, "error", err)
 	}
 }
@@ -330,40 +324,40 @@ func (s *Source) hold(ctx context.Context, q *queue, m *message) *claim {
 	if old != nil && old.dispatched != nil {
 		old.dispatched.Revoke()
 	}
-	s.hydrate(ctx, c, &m.hydrated)
+	unfit := s.hydrate(ctx, c, &m.hydrated)
 	if takenOver {
 		s.counts.Takeovers.Add(1)
 		s.log.Warn("step taken over from a worker that is gone", "step", c.name, "task_uuid", c.taskUUID, "step_uuid", c.stepUUID, "attempt", c.attempt)
 		if c.attempt > c.maxAttempts {
-			c.failureOfOurs = &failure{"worker_lost", fmt.Sprintf("every worker that ran this step was lost; it may be run %d times", c.maxAttempts), false}
+			unfit = &failure{"worker_lost", fmt.Sprintf("every worker that ran this step was lost; it may be run %d times", c.maxAttempts), false}
 		}
 	}
-	if c.failureOfOurs != nil {
-		s.fail(c, *c.failureOfOurs)
+	if unfit != nil {
+		s.fail(c, *unfit)
 		return nil
 	}
 	return c
 }
 
-// hydrate makes the claim's event, or notes why there cannot be one.
-func (s *Source) hydrate(ctx context.Context, c *claim, h *hydrated) {
+// hydrate makes the claim's event, or returns why there cannot be one.
+func (s *Source) hydrate(ctx context.Context, c *claim, h *hydrated) *failure {
 	c.name, c.template = *h.name, templateKey{*h.namespace, *h.taskName, *h.version}
 	c.correlation = *h.correlation
 	c.taskUUID = *h.taskUUID
 	d, err := s.definition(ctx, c.template, *h.templateUpdated, *h.templateStep)
-	switch {
-	case err == nil:
+	if err == nil {
 		c.definition = d
 		c.event = makeEvent(c, h)
-	case errors.Is(err, errNoStep):
-		c.failureOfOurs = &failure{"template_not_found", err.Error(), false}
-	case errors.Is(err, errUnreadable):
-		c.failureOfOurs = &failure{"hydration_error", err.Error(), false}
-	default:
-		c.failureOfOurs = &failure{"hydration_error", err.Error(), true}
+		return nil
 	}
-	if d == nil {
-		c.definition = &stepDefinition{}
+	c.definition = &stepDefinition{}
+	switch {
+	case errors.Is(err, errNoStep):
+		return &failure{"template_not_found", err.Error(), false}
+	case errors.Is(err, errUnreadable):
+		return &failure{"hydration_error", err.Error(), false}
+	default:
+		return &failure{"hydration_error", err.Error(), true}
 	}
 }
 

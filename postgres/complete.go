@@ -350,7 +350,6 @@ func (s *Source) settle(batch []*finished, stored map[uuid.UUID]bool) {
 		s.counts.Completed.Add(1)
 		s.o.Observer.ResultStored(f.claim.queue.namespace, f.succeeded())
 		if f.publishes() {
-			f.claim.publishing = true
 			s.outbox.put(s.publication(f.claim, f.json))
 			continue // held until then, so that its message is not taken for abandoned
 		}
@@ -423,7 +422,7 @@ func (s *Source) release(ctx context.Context, batch []*finished, _ bool) error {
 	for i, f := range batch {
 		ids[i], queues[i], began[i] = f.claim.msgID, f.claim.queue.name, f.began
 	}
-	if _, err := s.pool.Exec(ctx, s.statements.release, steps, keys, ids, queues, began, s.uuid); err != nil {
+	if _, err := s.pool.Exec(ctx, releaseSQL, steps, keys, ids, queues, began, s.uuid); err != nil {
 		return err
 	}
 	s.counts.Released.Add(uint64(n))

@@ -104,10 +104,6 @@ func (s *Source) Published(ctx context.Context, p dispatch.Publication, durable 
 	if !ok {
 		return fmt.Errorf("publish events of step %s: this source does not know it", p.StepUUID)
 	}
-	acknowledge := `SELECT pgmq.archive($1, $2::bigint)`
-	if s.o.DeleteMessages {
-		acknowledge = `SELECT pgmq.delete($1, $2::bigint)`
-	}
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
@@ -120,7 +116,7 @@ func (s *Source) Published(ctx context.Context, p dispatch.Publication, durable 
 			}
 			batch.Queue(statement, eventsQueue(c.queue.namespace), event)
 		}
-		batch.Queue(acknowledge, c.queue.name, c.msgID)
+		batch.Queue(s.statements.acknowledge, c.queue.name, []int64{c.msgID})
 		return tx.SendBatch(ctx, &batch).Close()
 	})
 	switch {
@@ -171,12 +167,12 @@ func (s *Source) publishAgain(ctx context.Context, q *queue, m *message) bool {
 		s.log.Warn("look for unpublished domain events", "step_uuid", m.stepUUID, "error", err)
 		return true // it comes again
 	}
-	c := &claim{queue: q, msgID: m.id, stepUUID: *m.stepUUID, publishing: true}
+	c := &claim{queue: q, msgID: m.id, stepUUID: *m.stepUUID}
 	if attempts != nil {
 		c.attempt = int(*attempts)
 	}
 	c.finish()
-	if s.hydrate(ctx, c, &h); c.failureOfOurs != nil {
+	if s.hydrate(ctx, c, &h) != nil {
 		return false
 	}
 	s.mu.Lock()

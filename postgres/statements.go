@@ -14,7 +14,8 @@ import "strings"
 // current by most_recent IS NOT FALSE, so that the index of all that is
 // current does not seem to be of use. Sequential scans are turned off.
 type statements struct {
-	complete, release string
+	complete    string
+	acknowledge string // $1 a queue, $2 messages that are done with
 }
 
 func prepareStatements(o Options) statements {
@@ -23,8 +24,8 @@ func prepareStatements(o Options) statements {
 		acknowledge = "pgmq.delete"
 	}
 	return statements{
-		complete: strings.ReplaceAll(completeSQL, "{acknowledge}", acknowledge),
-		release:  releaseSQL,
+		complete:    strings.ReplaceAll(completeSQL, "{acknowledge}", acknowledge),
+		acknowledge: "SELECT " + acknowledge + "($1, $2::bigint[])",
 	}
 }
 

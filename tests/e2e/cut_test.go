@@ -33,8 +33,12 @@ type wire struct {
 	dead  chan struct{} // closed at the cut
 }
 
-// serve returns the address of the proxy, which ends with the test.
-func (w *wire) serve(t *testing.T) string {
+// serve returns the address of the wire, which ends with the test.
+func (w *wire) serve(t *testing.T) string { return proxy(t, w.pass) }
+
+// proxy hands each connection to handle, and returns its address. It ends with
+// the test.
+func proxy(t *testing.T, handle func(client net.Conn)) string {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	var serving sync.WaitGroup
@@ -48,7 +52,7 @@ func (w *wire) serve(t *testing.T) string {
 			if err != nil {
 				return
 			}
-			serving.Go(func() { w.pass(client) })
+			serving.Go(func() { handle(client) })
 		}
 	})
 	return listener.Addr().String()

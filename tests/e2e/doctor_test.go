@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -225,23 +224,7 @@ func TestTheDoctorSaysWhyADatabaseCannotBeReached(t *testing.T) {
 // forgetful is a pooler that drops the settings that connections ask for. It
 // returns its address.
 func forgetful(t *testing.T, database string) string {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	var serving sync.WaitGroup
-	t.Cleanup(func() {
-		require.NoError(t, listener.Close())
-		serving.Wait()
-	})
-	serving.Go(func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			serving.Go(func() { forget(client, database) })
-		}
-	})
-	return listener.Addr().String()
+	return proxy(t, func(client net.Conn) { forget(client, database) })
 }
 
 func forget(client net.Conn, database string) {

@@ -80,11 +80,9 @@ and what else concerns the embedded engine is not used.`,
 	f.StringVarP(&o.task, "task", "t", "", "run one task of this template: `[NS/]NAME[@VERSION]`")
 	f.StringVarP(&o.input, "input", "i", "{}", "the task's input: `JSON`, @FILE or - for standard input")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "show no progress")
-	o.settings.register(cmd, "templates", "python", "listen", "data", "concurrency", "strict", "environment", "worker_id",
+	o.settings.register(cmd, append(deploymentKeys(), "templates", "python", "listen", "data", "concurrency", "strict", "environment", "worker_id",
 		"switch_interval", "drain_timeout", "log_format", "log_level", "progress", "allowed_hosts", "keep", "staleness",
-		"auth_keys", "auth_key_header", "auth_public_key", "auth_jwks_url", "auth_issuer", "auth_audience", "auth_strict",
-		"database_url", "namespace", "visibility_timeout", "poll_interval", "batch_size", "max_connections", "max_result_size",
-		"message_retention", "handler_timeout", "orchestration_url")
+		"auth_keys", "auth_key_header", "auth_public_key", "auth_jwks_url", "auth_issuer", "auth_audience", "auth_strict")...)
 	return cmd
 }
 
