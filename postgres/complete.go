@@ -283,6 +283,11 @@ func (s *Source) store(ctx context.Context, batch []*finished, again bool) error
 			return err
 		}
 		s.settle(batch, stored)
+		suspected := make([]uuid.UUID, len(batch))
+		for i, f := range batch {
+			suspected[i] = f.claim.taskUUID
+		}
+		s.suspects.add(suspected)
 		if batch = slices.DeleteFunc(slices.Clone(batch), func(f *finished) bool { return stored[f.claim.stepUUID] }); len(batch) == 0 {
 			return nil
 		}
@@ -304,14 +309,20 @@ func (s *Source) store(ctx context.Context, batch []*finished, again bool) error
 		return err
 	}
 	stored := make(map[uuid.UUID]bool, n)
-	var step uuid.UUID
-	_, err = pgx.ForEachRow(rows, []any{&step, nil, nil, nil}, func() error {
+	var suspected []uuid.UUID
+	var step, task uuid.UUID
+	var enqueuing *bool
+	_, err = pgx.ForEachRow(rows, []any{&step, &task, &enqueuing, nil, nil, nil}, func() error {
 		stored[step] = true
+		if enqueuing != nil && *enqueuing {
+			suspected = append(suspected, task)
+		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
+	s.suspects.add(suspected)
 	s.counts.CompleteBatches.Add(1)
 	s.o.Observer.StoreDone(len(stored), time.Since(started))
 	s.settle(batch, stored)

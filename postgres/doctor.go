@@ -239,6 +239,7 @@ var neededTables = []struct{ name, does string }{
 	{"workflow_steps", "SELECT, UPDATE"},
 	{"workflow_step_edges", "SELECT"},
 	{"workflow_step_transitions", "SELECT, INSERT, UPDATE"},
+	{"task_transitions", "SELECT, INSERT, UPDATE"},
 	{"workflow_step_result_audit", "INSERT"},
 }
 

@@ -29,6 +29,12 @@ SELECT workflow_step_uuid, x.from_state, x.to_state, '{}', x.sort_key, x.sort_ke
   FROM step, (VALUES (NULL, 'pending', 1), ('pending', 'enqueued', 2), ('enqueued', 'in_progress', 3),
     ('in_progress', 'enqueued_for_orchestration', 4), ('enqueued_for_orchestration', 'complete', 5)) AS x(from_state, to_state, sort_key)`
 
+// longSQL gives every unfinished task $1 transitions, as those of many steps have.
+const longSQL = `
+INSERT INTO tasker.task_transitions (task_uuid, to_state, metadata, sort_key, most_recent, created_at, updated_at)
+SELECT s.task_uuid, 'steps_in_process', '{}', n, n = $1, now(), now()
+  FROM tasker.workflow_steps s, generate_series(1, $1::int) n WHERE NOT s.processed`
+
 // The rows that are read for a step do not depend on how many others there
 // are, nor on what the tables held, or were counted to hold, when the
 // statements were planned.
@@ -57,6 +63,8 @@ func TestAStepIsFoundAmongAnyNumberOfOthers(t *testing.T) {
 				makeHistory()
 			}
 			d.enqueue(steps, "check_order")
+			_, err := d.DB().Exec(t.Context(), longSQL, 10*perStep)
+			require.NoError(t, err)
 			read := d.rowsRead()
 			for _, step := range claimed(t, s, steps) {
 				s.Complete(step, success(step, `{}`))

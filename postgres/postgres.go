@@ -131,6 +131,7 @@ type Source struct {
 	uuid       uuid.UUID // of this process, in transitions
 	pool       *pgxpool.Pool
 	queues     []*queue // of the namespaces, sorted by name
+	server     queue    // of results
 	statements statements
 
 	templates templateCache
@@ -138,6 +139,7 @@ type Source struct {
 	waits     waits
 	health    health
 	outbox    outbox
+	suspects  suspects
 
 	mu    sync.Mutex
 	held  map[uuid.UUID]*claim // by step: ours until their results are stored
@@ -173,6 +175,8 @@ func Open(ctx context.Context, o Options) (*Source, error) {
 		beat: time.Now(), reconnected: make(chan struct{}, 1),
 	}
 	s.finished.arrived = make(chan struct{}, 1)
+	s.suspects.tasks, s.suspects.arrived = map[uuid.UUID]suspicion{}, make(chan struct{}, 1)
+	s.server = queue{name: o.ResultsQueue, table: tableOf(o.ResultsQueue)}
 	s.statements = prepareStatements(o)
 	if s.pool, err = connect(ctx, o, &s.waits); err != nil {
 		return nil, err
@@ -195,6 +199,7 @@ func (s *Source) start(ctx context.Context) {
 	s.running.Go(func() { s.listen(ctx) })
 	s.running.Go(func() { s.beatOn(ctx) })
 	s.running.Go(func() { s.sweepOn(ctx) })
+	s.running.Go(func() { s.watchServer(ctx) })
 	go func() {
 		defer close(s.flushed)
 		s.flush(flushing)

@@ -131,7 +131,8 @@ SELECT m.msg_id, m.read_ct, m.step_uuid, cur.to_state, NULL, NULL, NULL, NULL,
 // succeeded, $4 results, $5 tasks, $6 their correlation ids, $7 messages, $8
 // their queues, $9 whether each message is done with (those of steps with
 // domain events stay until these are published), $10 this process, $11 the
-// server's queue. It returns the steps that were still ours. No part joins
+// server's queue. It returns the steps that were still ours, and the tasks of
+// which the server was enqueuing steps (see overlooked.go). No part joins
 // another one: the planner knows nothing of their sizes, and what it does then
 // grows with the square of the batch. The server is notified of each result as
 // tasker.pgmq_send_with_notify does it (§2.3), but they are sent all at once:
@@ -175,12 +176,15 @@ WITH r AS (
 ), sent AS (
   SELECT array_agg(id) AS ids FROM told, LATERAL pgmq.send_batch($11::text, told.messages) id WHERE told.messages IS NOT NULL
 ), notice AS MATERIALIZED (
-  SELECT x.step_uuid, 'pgmq_message_ready.' || told.namespace AS channel,
+  SELECT x.step_uuid, (x.message->>'task_uuid')::uuid AS task_uuid, 'pgmq_message_ready.' || told.namespace AS channel,
          json_build_object('event_type', 'message_with_payload', 'msg_id', x.msg_id, 'queue_name', $11::text,
            'namespace', told.namespace, 'message', x.message, 'ready_at', now(), 'delay_seconds', 0)::text AS payload
     FROM told, sent, unnest(told.steps, told.messages, sent.ids) AS x(step_uuid, message, msg_id)
 )
-SELECT step_uuid, pg_notify(channel, payload)::text, pg_notify('pgmq_message_ready', payload)::text, (SELECT n FROM acked)
+SELECT step_uuid, task_uuid,
+       (SELECT k.to_state FROM tasker.task_transitions k WHERE k.task_uuid = notice.task_uuid ORDER BY k.sort_key DESC LIMIT 1)
+         IN ('enqueuing_steps', 'evaluating_results'),
+       pg_notify(channel, payload)::text, pg_notify('pgmq_message_ready', payload)::text, (SELECT n FROM acked)
   FROM notice`
 
 // storedSQL finds which of the results ($1 steps, $2 claim keys) this process

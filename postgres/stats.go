@@ -14,6 +14,7 @@ type counts struct {
 	Claimed, ClaimBatches, Completed, CompleteBatches atomic.Uint64
 	Checkpoints, Released, Takeovers, Fenced          atomic.Uint64
 	Lost, Duplicates, Undecodable, Swept              atomic.Uint64
+	Overlooked, Abandoned                             atomic.Uint64
 	Retries, Reconnects, Published                    atomic.Uint64
 }
 
@@ -31,6 +32,8 @@ type Stats struct {
 	Duplicates      uint64 // messages of steps that were finished already
 	Undecodable     uint64 // messages that name no step
 	Swept           uint64 // messages that others had forgotten to send
+	Overlooked      uint64 // tasks that the server had stopped to work on, and was told of
+	Abandoned       uint64 // tasks that the server had died over, and that were taken up
 	Retries         uint64 // statements that had to be repeated
 	Reconnects      uint64 // of the connection for notifications
 	Published       uint64 // durable domain events sent
@@ -45,7 +48,7 @@ func (s *Source) Stats() Stats {
 		Claimed: c.Claimed.Load(), ClaimBatches: c.ClaimBatches.Load(), Completed: c.Completed.Load(), CompleteBatches: c.CompleteBatches.Load(),
 		Checkpoints: c.Checkpoints.Load(), Released: c.Released.Load(), Takeovers: c.Takeovers.Load(), Fenced: c.Fenced.Load(),
 		Lost: c.Lost.Load(), Duplicates: c.Duplicates.Load(), Undecodable: c.Undecodable.Load(), Swept: c.Swept.Load(),
-		Retries: c.Retries.Load(), Reconnects: c.Reconnects.Load(), Published: c.Published.Load(),
+		Overlooked: c.Overlooked.Load(), Abandoned: c.Abandoned.Load(), Retries: c.Retries.Load(), Reconnects: c.Reconnects.Load(), Published: c.Published.Load(),
 	}
 	s.mu.Lock()
 	st.Held = len(s.held)

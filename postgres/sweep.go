@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/gofrs/uuid/v5"
+	"github.com/jackc/pgx/v5"
 )
 
 const (
@@ -13,6 +16,9 @@ const (
 	// bootAge is the same at the start: tasks that were made before there was
 	// a queue wait for nothing else.
 	bootAge = 5.0
+	// abandonedAge is how long nothing must have become of a task before its
+	// server is taken for dead.
+	abandonedAge = 60.0
 	// afterOutage is when a sweep follows on an outage: the server too was cut
 	// off in the middle of something. It is longer than bootAge.
 	afterOutage = 10 * time.Second
@@ -20,7 +26,7 @@ const (
 	sweepLock = 0x7461736b65727079
 )
 
-// Both sweeps begin with the steps that are not processed, of which there is an
+// The first two sweeps begin with the steps that are not processed, of which there is an
 // index: of what is current there is one of every step that there ever was.
 
 // resultsSweep tells the server again of results that it was not told of, by
@@ -53,6 +59,35 @@ SELECT count(tasker.pgmq_send_with_notify($2::text,
            AND NOT EXISTS (SELECT 1 FROM {queue} q WHERE q.message->>'step_uuid' = s.workflow_step_uuid::text)
          LIMIT 100) w`
 
+// abandonedSweep takes up tasks that a server, or its database, died over while
+// it was enqueuing their steps, which the server itself never does: nothing has
+// become of the task or of any of its steps for $1 seconds. It is the one
+// transition of tasks that a worker makes, and it leaves it to the server to
+// enqueue what is ready: that is what it does with tasks that wait for
+// dependencies. Where there is nothing to enqueue, results make it go on. $2 is
+// this process.
+const abandonedSweep = `
+WITH abandoned AS (
+  SELECT x.task_transition_uuid, s.ready > 0 AS ready
+    FROM tasker.tasks t JOIN tasker.task_transitions x ON x.task_uuid = t.task_uuid, LATERAL (
+      SELECT max(w.created_at) AS latest, count(*) FILTER (WHERE w.to_state = 'pending' AND NOT EXISTS (` + unfinishedParent + `)) AS ready
+        FROM tasker.workflow_steps s JOIN tasker.workflow_step_transitions w ON w.workflow_step_uuid = ANY (ARRAY[s.workflow_step_uuid])
+       WHERE s.task_uuid = t.task_uuid AND w.most_recent IS NOT FALSE) s
+   WHERE NOT t.complete AND x.most_recent AND x.to_state IN ('initializing', 'enqueuing_steps')
+     AND greatest(x.created_at, s.latest) < now() AT TIME ZONE 'UTC' - make_interval(secs => $1) AND s.latest IS NOT NULL
+   LIMIT 100
+), flip AS (
+  UPDATE tasker.task_transitions x SET most_recent = false, updated_at = now() AT TIME ZONE 'UTC'
+    FROM abandoned a WHERE x.task_transition_uuid = a.task_transition_uuid AND x.most_recent
+  RETURNING x.task_uuid, x.to_state, x.sort_key, a.ready
+)
+INSERT INTO tasker.task_transitions (task_uuid, from_state, to_state, metadata, sort_key, most_recent, created_at, updated_at)
+SELECT task_uuid, to_state, CASE WHEN ready THEN 'waiting_for_dependencies' ELSE 'steps_in_process' END,
+       jsonb_build_object('event', 'taken up after tasker-server was gone', 'worker_uuid', $2::uuid, 'timestamp', ` + stamp + `),
+       sort_key + 1, true, now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC'
+  FROM flip
+RETURNING task_uuid`
+
 // sweepOn repairs from time to time what others left half done.
 func (s *Source) sweepOn(ctx context.Context) {
 	age := bootAge
@@ -76,7 +111,7 @@ func (s *Source) sweepOn(ctx context.Context) {
 	}
 }
 
-// sweep runs both sweeps, unless another worker does at the moment.
+// sweep runs all sweeps, unless another worker does at the moment.
 func (s *Source) sweep(ctx context.Context, age float64) error {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
@@ -90,8 +125,7 @@ func (s *Source) sweep(ctx context.Context, age float64) error {
 		return err
 	}
 	var results int64
-	server := queue{name: s.o.ResultsQueue, table: tableOf(s.o.ResultsQueue)}
-	if err := tx.QueryRow(ctx, server.sql(resultsSweep), age, server.name).Scan(&results); err != nil {
+	if err := tx.QueryRow(ctx, s.server.sql(resultsSweep), age, s.server.name).Scan(&results); err != nil {
 		return fmt.Errorf("results: %w", err)
 	}
 	var steps int64
@@ -102,12 +136,35 @@ func (s *Source) sweep(ctx context.Context, age float64) error {
 		}
 		steps += n
 	}
+	told, _, err := s.lookAt(ctx, tx, s.server.sql(tasksSweep), age)
+	if err != nil {
+		return fmt.Errorf("tasks: %w", err)
+	}
 	if err := tx.Commit(ctx); err != nil {
 		return err
 	}
+	s.tellOverlooked(told)
 	if results+steps > 0 {
 		s.counts.Swept.Add(uint64(results + steps))
 		s.log.Warn("forgotten messages were sent again", "results", results, "steps", steps)
+	}
+	return s.takeUpAbandoned(ctx, abandonedAge)
+}
+
+// takeUpAbandoned does not need to be alone.
+func (s *Source) takeUpAbandoned(ctx context.Context, age float64) error {
+	rows, err := s.pool.Query(ctx, abandonedSweep, age, s.uuid)
+	if err != nil {
+		return fmt.Errorf("abandoned tasks: %w", err)
+	}
+	tasks, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	if err != nil {
+		return fmt.Errorf("abandoned tasks: %w", err)
+	}
+	if len(tasks) > 0 {
+		s.counts.Abandoned.Add(uint64(len(tasks)))
+		s.log.Warn("tasks were taken up that tasker-server had left while it was enqueuing their steps", "tasks", len(tasks))
+		s.suspects.add(tasks) // of those without a step to enqueue
 	}
 	return nil
 }

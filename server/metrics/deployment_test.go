@@ -109,13 +109,13 @@ func TestAWorkersNumbersHaveTheNamesOfTheReference(t *testing.T) {
 func TestAWorkersOwnNumbers(t *testing.T) {
 	lines := scrape(t, full(&source{stats: postgres.Stats{
 		Lost: 1, Fenced: 2, Takeovers: 3, Swept: 4, Undecodable: 5, Reconnects: 6, Duplicates: 7, Checkpoints: 8, Released: 9,
-		Retries: 10, ClaimBatches: 11, CompleteBatches: 12, Held: 13, Unstored: 1000,
+		Retries: 10, ClaimBatches: 11, CompleteBatches: 12, Held: 13, Unstored: 1000, Overlooked: 14, Abandoned: 15,
 	}}))
 	for name, value := range map[string]string{
 		"claims_lost_total": "1", "fenced_total": "2", "takeovers_total": "3", "swept_messages_total": "4", "undecodable_messages_total": "5",
 		"listener_reconnects_total": "6", "duplicate_messages_total": "7", "checkpoints_total": "8", "steps_released_total": "9",
 		"statement_retries_total": "10", "claim_batches_total": "11", "result_batches_total": "12", "steps_held": "13", "results_waiting": "1000",
-		"database_up": "1", "listening": "1",
+		"overlooked_tasks_total": "14", "abandoned_tasks_total": "15", "database_up": "1", "listening": "1",
 		`channel_health{channel_name="results",component="worker"}`: "1",
 		`claim_batch_steps_sum{namespace="shop"}`:                   "20",
 		"result_batch_results_sum":                                  "15",

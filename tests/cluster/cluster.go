@@ -110,7 +110,11 @@ func (c *Cluster) For(t testing.TB) *Cluster {
 	c.mu.Lock()
 	before := len(c.ours)
 	c.mu.Unlock()
+	since := time.Now()
 	t.Cleanup(func() {
+		if t.Failed() && c.options.ClockSkew == 0 {
+			t.Logf("what has not ended:\n%s", c.history(since))
+		}
 		c.mu.Lock()
 		mine := c.ours[before:]
 		c.mu.Unlock()

@@ -19,18 +19,26 @@ func TestWorkersThatAreKilledLoseAndDoubleNothing(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	p := newProject(t, shared, "killed", chain(3, "steps.Work")...)
 	const kills = 20
+	killed := 0
 	options := []string{"--visibility-timeout", "3s", "--concurrency", "8"}
 	workers := []*cluster.Worker{p.worker(options...), p.worker(options...)}
+	names := []string{p.uuid(workers[0]).String(), p.uuid(workers[1]).String()}
 	var ids []string
-	for range kills {
-		ids = append(ids, p.createMany(5, map[string]any{"ms": 100 + random.IntN(300)})...)
+	for deadline := time.Now().Add(3 * time.Minute); killed < kills; time.Sleep(time.Millisecond) {
+		require.True(t, time.Now().Before(deadline), "%d were killed", killed)
+		if len(ids) <= 5*killed || p.number(finishedSteps, p.notes) == 3*len(ids) {
+			ids = append(ids, p.createMany(5, map[string]any{"ms": 100 + random.IntN(300)})...)
+		}
 		i := random.IntN(len(workers))
-		victim := p.uuid(workers[i]).String()
 		// It is in the middle of a batch, and some of the batch may be done.
-		p.awaitNumber(2, inProgress, victim)
+		if p.number(inProgress, names[i]) < 2 {
+			continue
+		}
 		time.Sleep(time.Duration(random.IntN(100)) * time.Millisecond) // the moment is meant to be any
 		workers[i].Kill()
+		killed++
 		workers[i] = p.worker(options...)
+		names[i] = p.uuid(workers[i]).String()
 	}
 	p.requireDone(ids)
 	takeovers := 0

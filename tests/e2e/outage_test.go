@@ -4,7 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tasker-systems/taskerpy/tests/cluster"
@@ -21,44 +20,6 @@ func alone(t *testing.T) *cluster.Cluster {
 	}})
 }
 
-// serversOwn are tasks that tasker-server itself cannot go on with: when it, or
-// its database, is gone between its decision to enqueue steps and the first of
-// them, it never takes the task up again. No message changes that, and workers
-// have nothing to do with it: no step of such a task is theirs.
-const serversOwn = `
-SELECT count(*) FROM tasker.task_transitions x
- WHERE x.task_uuid = ANY($1::uuid[]) AND x.most_recent AND x.to_state = 'enqueuing_steps' AND x.created_at < now() AT TIME ZONE 'UTC' - interval '20 seconds'
-   AND NOT EXISTS (SELECT 1 FROM tasker.workflow_steps s JOIN tasker.workflow_step_transitions w USING (workflow_step_uuid)
-                    WHERE s.task_uuid = x.task_uuid AND w.most_recent AND w.to_state NOT IN ('pending', 'complete'))`
-
-// requireAllThatCanBeDone is requireDone without what only the server could do.
-func (p *project) requireAllThatCanBeDone(ids []string) {
-	p.t.Helper()
-	var done []string
-	stuck := 0
-	if !assert.Eventually(p.t, func() bool {
-		done, stuck = nil, 0
-		for _, id := range ids {
-			if p.completed([]string{id}) {
-				done = append(done, id)
-			}
-		}
-		return len(done) == len(ids) ||
-			p.DB().QueryRow(p.t.Context(), serversOwn, ids).Scan(&stuck) == nil && len(done)+stuck == len(ids)
-	}, 3*time.Minute, 100*time.Millisecond) {
-		for _, id := range ids {
-			if !p.completed([]string{id}) {
-				p.describe(id)
-			}
-		}
-		require.FailNow(p.t, "tasks are not complete")
-	}
-	p.t.Logf("%d tasks are complete, %d were lost by tasker-server itself", len(done), stuck)
-	require.Less(p.t, stuck, len(ids)/3, "nearly all are to show something")
-	p.requireDone(done)
-	p.steps(ids...)
-}
-
 func TestADatabaseThatCrashesAgainAndAgainLosesNothing(t *testing.T) {
 	t.Parallel() // it waits most of the time
 	p := newProject(t, alone(t), "crashes", chain(3, "steps.Work")...)
@@ -72,7 +33,7 @@ func TestADatabaseThatCrashesAgainAndAgainLosesNothing(t *testing.T) {
 		p.StopPostgres(cluster.Immediate)
 		p.StartPostgres(t.Context())
 	}
-	p.requireAllThatCanBeDone(ids)
+	p.requireDone(ids)
 }
 
 // The outage is longer than the visibility timeout, so each step that ran when
@@ -90,7 +51,7 @@ func TestADatabaseThatIsAwayForHalfAMinuteLosesNothing(t *testing.T) {
 		require.NoError(t, w.REST.Get(t.Context(), "/health/live", nil))
 	}
 	p.StartPostgres(t.Context())
-	p.requireAllThatCanBeDone(ids)
+	p.requireDone(ids)
 	require.NoError(t, one.Ready(t.Context()))
 	require.NoError(t, two.Ready(t.Context()))
 }
@@ -156,7 +117,7 @@ func TestResultsWaitForAServerThatWasKilled(t *testing.T) {
 		p.awaitNumber(1, `SELECT (count(*) = 0)::int FROM `+p.queue())
 		p.StartServer(t.Context())
 	}
-	p.requireAllThatCanBeDone(ids)
+	p.requireDone(ids)
 	for _, s := range p.steps(ids...) {
 		require.LessOrEqual(t, p.noted("ran")[s.ID], 1)
 	}

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/gofrs/uuid/v5"
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tasker-systems/taskerpy/tests/built"
@@ -328,26 +327,7 @@ func (p *project) completed(ids []string) bool {
 // await waits until tasks are complete.
 func (p *project) await(ids []string) {
 	p.t.Helper()
-	if !assert.Eventually(p.t, func() bool { return p.completed(ids) }, 3*time.Minute, 10*time.Millisecond) {
-		for _, id := range ids {
-			if !p.completed([]string{id}) {
-				p.describe(id)
-			}
-		}
-		require.FailNow(p.t, "tasks are not complete")
-	}
-}
-
-// describe logs what became of a task.
-func (p *project) describe(id string) {
-	p.t.Helper()
-	var states []string
-	require.NoError(p.t, p.DB().QueryRow(p.t.Context(), `SELECT array_agg(to_char(created_at, 'HH24:MI:SS.MS ') || to_state ORDER BY sort_key)
-		FROM tasker.task_transitions WHERE task_uuid = $1`, id).Scan(&states))
-	p.t.Logf("task %s: %s", id, strings.Join(states, ", "))
-	for _, s := range p.read(id) {
-		p.t.Logf("step %s %s: %s", s.Name, s.ID, s.History)
-	}
+	require.Eventually(p.t, func() bool { return p.completed(ids) }, 3*time.Minute, 10*time.Millisecond, "tasks are not complete")
 }
 
 // requireDone is requireDoneSteps, and that nothing is left in the queues.
