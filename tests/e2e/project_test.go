@@ -160,13 +160,14 @@ func (p *project) number(query string, args ...any) (n int) {
 	return n
 }
 
-// awaitNumber waits until a query counts at least n. The database may be away.
+// awaitNumber waits until a query counts at least n. The database may be away,
+// and tasks that a server died over take two minutes.
 func (p *project) awaitNumber(n int, query string, args ...any) {
 	p.t.Helper()
 	got := 0
 	require.Eventually(p.t, func() bool {
 		return p.DB().QueryRow(p.t.Context(), query, args...).Scan(&got) == nil && got >= n
-	}, 2*time.Minute, 5*time.Millisecond, "%s: is %d", query, got)
+	}, 3*time.Minute, 5*time.Millisecond, "%s: is not %d", query, n)
 }
 
 // finishedSteps counts the project's steps that the server has seen the end of.
