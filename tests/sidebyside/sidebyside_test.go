@@ -65,11 +65,17 @@ func TestBothWorkersLeaveTheSame(t *testing.T) {
 			}
 			for _, task := range p.tasks {
 				t.Run(task.name, func(t *testing.T) {
-					compare(t, found[0][task.name], found[1][task.name], used)
+					compare(t, explained, found[0][task.name], found[1][task.name], used)
 				})
 			}
 		})
 	}
+	requireAllUsed(t, explained, used)
+}
+
+// requireAllUsed fails the test for explanations of what does not differ.
+func requireAllUsed(t *testing.T, explained []explanation, used map[string]bool) {
+	t.Helper()
 	if t.Failed() {
 		return
 	}
@@ -184,7 +190,7 @@ func (s *side) read(t *testing.T, ctx context.Context, id, namespace string) map
 }
 
 // compare fails the test for every difference that nothing explains.
-func compare(t *testing.T, theirs, ours any, used map[string]bool) {
+func compare(t *testing.T, explained []explanation, theirs, ours any, used map[string]bool) {
 	t.Helper()
 	var unexplained []string
 	walk("", theirs, ours, func(d difference) {
@@ -204,7 +210,7 @@ func compare(t *testing.T, theirs, ours any, used map[string]bool) {
 // absent stands for a value that is not there.
 type absent struct{}
 
-// difference is one between the two workers.
+// difference is one between the two.
 type difference struct {
 	path         string // dotted; elements of lists are []
 	theirs, ours any
@@ -224,7 +230,7 @@ func (d difference) String() string {
 		}
 		return string(text)
 	}
-	return fmt.Sprintf("%s\n\ttasker-py: %s\n\ttaskerpy:  %s", d.path, show(d.theirs), show(d.ours))
+	return fmt.Sprintf("%s\n\ttheirs: %s\n\tours:   %s", d.path, show(d.theirs), show(d.ours))
 }
 
 // walk tells of every difference between two values of JSON.
