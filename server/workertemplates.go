@@ -2,7 +2,6 @@ package server
 
 import (
 	"net/http"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -84,7 +83,7 @@ type validation struct {
 	Valid        bool     `json:"valid"`
 	Errors       []string `json:"errors"`
 	Capabilities []string `json:"required_capabilities"`
-	Handlers     []string `json:"step_handlers"`
+	Handlers     []string `json:"step_handlers"` // of each step
 }
 
 // listTemplates is GET /v1/templates.
@@ -170,9 +169,7 @@ func (w *Worker) validateTemplate(r *http.Request) (any, error) {
 	}
 	v.Valid = len(v.Errors) == 0
 	for i := range e.template.Steps {
-		if callable := e.template.Steps[i].Handler.Callable; !slices.Contains(v.Handlers, callable) {
-			v.Handlers = append(v.Handlers, callable)
-		}
+		v.Handlers = append(v.Handlers, e.template.Steps[i].Handler.Callable)
 	}
 	return v, nil
 }
