@@ -88,7 +88,7 @@ type Config struct {
 	ResultsQueue, TaskRequestsQueue, FinalizationsQueue string
 
 	MessagingBackend string // only PGMQ will do
-	QueueDatabaseURL string // only "" or DatabaseURL's database will do
+	QueueDatabaseURL string // "" is DatabaseURL; see QueuesApart
 
 	WorkerType     string
 	ConfigEndpoint bool // serve /config

@@ -87,7 +87,7 @@ var deploymentSettings = []Setting{
 		show:   func(c *Config) any { return c.BatchSize },
 	},
 	{
-		Key: "max_connections", Usage: "open at most `N` connections to PostgreSQL, one of them for notifications", fallback: "5",
+		Key: "max_connections", Usage: "open at most `N` connections to PostgreSQL, one of them for notifications; as many to a queue database", fallback: "5",
 		env:    env("TASKER_MAX_CONNECTIONS"),
 		tasker: keysOf("common.database.pool.max_connections"),
 		set:    whole(func(c *Config) *int { return &c.MaxConnections }, 1, maxConnections),
@@ -146,7 +146,7 @@ var deploymentSettings = []Setting{
 		show:   func(c *Config) any { return c.MessagingBackend },
 	},
 	{
-		Key: "queue_database_url", Usage: "`URL` of the queues' database: only that of the tasks is supported",
+		Key: "queue_database_url", Usage: "`URL` of the PostgreSQL with the deployment's queues (default: that of --database-url)",
 		env:    env("PGMQ_DATABASE_URL"),
 		tasker: keysOf("common.pgmq_database.url"),
 		set:    text(func(c *Config) *string { return &c.QueueDatabaseURL }, nil),
@@ -210,11 +210,16 @@ func (c *Config) CheckDeployment() error {
 		return fmt.Errorf("%s: the messaging backend %q is not supported: only PGMQ is; set it to %q on server and workers",
 			c.Origin("messaging_backend"), c.MessagingBackend, PGMQ)
 	}
-	if c.QueueDatabaseURL != "" && !sameDatabase(c.DatabaseURL, c.QueueDatabaseURL) {
-		return fmt.Errorf("%s: the queues are in a database of their own (%s): a split queue database is not supported; keep queues and tasks in one",
-			c.Origin("queue_database_url"), masked(c.QueueDatabaseURL))
-	}
 	return nil
+}
+
+// QueuesApart is the URL of the database with the queues where that is another
+// one than the database with the tasks, else "".
+func (c *Config) QueuesApart() string {
+	if c.QueueDatabaseURL == "" || sameDatabase(c.DatabaseURL, c.QueueDatabaseURL) {
+		return ""
+	}
+	return c.QueueDatabaseURL
 }
 
 // sameDatabase tells whether two URLs lead to one database, whoever connects.

@@ -165,17 +165,18 @@ func TestOnlyPGMQIsSupported(t *testing.T) {
 	require.ErrorContains(t, c.CheckDeployment(), `TASKER_MESSAGING_BACKEND: the messaging backend "rabbitmq" is not supported`)
 }
 
-func TestTheQueuesMustBeInTheSameDatabase(t *testing.T) {
+func TestTheQueuesMayBeInADatabaseOfTheirOwn(t *testing.T) {
 	for _, same := range []string{"postgres://ada:1@db/tasker", "postgresql://bob@db:5432/tasker?sslmode=disable", ""} {
 		c := mustLoad(t, map[string]string{"DATABASE_URL": "postgres://ada:1@db/tasker", "PGMQ_DATABASE_URL": same}, "")
-		require.NoError(t, c.CheckDeployment(), same)
+		require.Empty(t, c.QueuesApart(), same)
 	}
-	for _, other := range []string{"postgres://ada:secret@db/queues", "postgres://ada:secret@db2/tasker", "postgres://ada:secret@db:5433/tasker"} {
+	for _, other := range []string{"postgres://ada:1@db/queues", "postgres://ada:1@db2/tasker", "postgres://ada:1@db:5433/tasker"} {
 		c := mustLoad(t, map[string]string{"DATABASE_URL": "postgres://ada:1@db/tasker", "PGMQ_DATABASE_URL": other}, "")
-		err := c.CheckDeployment()
-		require.ErrorContains(t, err, "PGMQ_DATABASE_URL: the queues are in a database of their own", other)
-		require.NotContains(t, err.Error(), "secret")
+		require.NoError(t, c.CheckDeployment())
+		require.Equal(t, other, c.QueuesApart())
 	}
+	c := mustDeploy(t, map[string]string{"DATABASE_URL": "postgres://db/tasker"}, "[common.pgmq_database]\nurl = \"postgres://db/queues\"\n")
+	require.Equal(t, "postgres://db/queues", c.QueuesApart())
 }
 
 func TestAWorkerWithoutWebIsOutOfReach(t *testing.T) {

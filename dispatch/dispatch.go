@@ -85,6 +85,7 @@ type Dispatcher struct {
 	lanes   []*lane
 	idle    []*lane // asleep, the most recently used last
 	flying  int     // claimed and not completed
+	claimed uint64  // steps that were queued, in all
 	room    *sync.Cond
 	ended   bool // no more steps will be queued
 	pacer   chan struct{}
@@ -102,8 +103,19 @@ type Dispatcher struct {
 type lane struct {
 	n        int
 	wake     chan struct{}
-	since    atomic.Int64 // when it entered the handler it is in, unix ns; 0 outside
+	since    atomic.Int64         // when it entered the handler it is in, unix ns; 0 outside
+	step     atomic.Pointer[Step] // that it is in the handler of, for metrics
 	executor Executor
+}
+
+func (l *lane) enter(step *Step, now time.Time) {
+	l.step.Store(step)
+	l.since.Store(now.UnixNano())
+}
+
+func (l *lane) leave() {
+	l.since.Store(0)
+	l.step.Store(nil)
 }
 
 // item is a queued step.
@@ -241,6 +253,7 @@ func (d *Dispatcher) push(steps []*Step) {
 		d.queue.push(item{s, now})
 	}
 	d.flying += len(steps)
+	d.claimed += uint64(len(steps))
 	if len(d.lanes) == len(d.idle) { // nobody is awake
 		d.wakeOne()
 	}
@@ -332,17 +345,17 @@ func (d *Dispatcher) next(l *lane) (item, bool) {
 // on: not after it was given up.
 func (d *Dispatcher) execute(l *lane, call Call, it item) bool {
 	started := time.Now()
-	l.since.Store(started.UnixNano())
+	l.enter(it.step, started)
 	limit := d.limit(l, it, started)
 	defer it.step.leave()
 	if !it.step.enter(func() { d.revoke(l, it, limit) }) {
 		limit.end()
-		l.since.Store(0)
+		l.leave()
 		d.handBack([]item{it})
 		return true
 	}
 	answer, err := call(it.step.Event, &it.step.Name)
-	l.since.Store(0)
+	l.leave()
 	took := time.Since(started)
 	switch limit.end() {
 	case givenUp:
@@ -514,6 +527,10 @@ type Stats struct {
 	Typical  time.Duration `json:"typical_ns"`  // moving average of the time in a handler
 	Timeouts uint64        `json:"timeouts"`    // steps that were ended by their timeout
 	Longest  time.Duration `json:"longest_ns"`  // how long the longest running step has been inside its handler
+	Claimed  uint64        `json:"claimed"`     // steps that were queued since the start
+
+	// Namespaces counts the running steps of each namespace that has some.
+	Namespaces map[string]int `json:"namespaces,omitempty"`
 }
 
 // Stats reports where the dispatcher stands.
@@ -521,7 +538,7 @@ func (d *Dispatcher) Stats() Stats {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := Stats{
-		Queued: d.queue.len(), Lanes: len(d.lanes), Idle: len(d.idle), Stuck: d.stuck, Timeouts: d.timeouts,
+		Queued: d.queue.len(), Lanes: len(d.lanes), Idle: len(d.idle), Stuck: d.stuck, Timeouts: d.timeouts, Claimed: d.claimed,
 		Window: d.Concurrency + d.ahead(), Typical: time.Duration(d.typical.Load()),
 	}
 	now := time.Now().UnixNano()
@@ -529,6 +546,12 @@ func (d *Dispatcher) Stats() Stats {
 		if since := l.since.Load(); since != 0 {
 			s.Running++
 			s.Longest = max(s.Longest, time.Duration(now-since))
+			if step := l.step.Load(); step != nil {
+				if s.Namespaces == nil {
+					s.Namespaces = map[string]int{}
+				}
+				s.Namespaces[step.Namespace]++
+			}
 		}
 	}
 	return s

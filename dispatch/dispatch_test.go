@@ -228,6 +228,24 @@ func TestWaitingStepsGetALaneEach(t *testing.T) {
 	})
 }
 
+func TestRunningStepsAreCountedByNamespace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSource()
+		for _, namespace := range []string{"shop", "billing", "shop", "billing", "shop"} {
+			step := s.make("")
+			step.Namespace = namespace
+			s.waiting = append(s.waiting, step)
+		}
+		d := start(t, s, 16, takes(time.Second))
+		time.Sleep(100 * time.Millisecond)
+		require.Equal(t, map[string]int{"shop": 3, "billing": 2}, d.Stats().Namespaces)
+		time.Sleep(time.Second)
+		require.Nil(t, d.Stats().Namespaces)
+		require.EqualValues(t, 5, d.Stats().Claimed)
+		require.NoError(t, d.Drain(t.Context()))
+	})
+}
+
 func TestConcurrencyBoundsTheStepsInsideHandlers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSource()

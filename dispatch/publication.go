@@ -10,6 +10,10 @@ import (
 // ErrClosed is what a source answers after it was closed.
 var ErrClosed = errors.New("closed")
 
+// ErrUnstorable is what a source answers when it is done with a publication
+// whose events it can never store.
+var ErrUnstorable = errors.New("cannot be stored")
+
 // A Publication is a finished attempt of a step that declares domain events,
 // told by its source until it was published: after a crash it comes again, and
 // gives events of the same ids.

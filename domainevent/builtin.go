@@ -90,7 +90,7 @@ func (b *BuiltIn) Publish(taskSequenceStep, result json.RawMessage) (handlers.Sh
 			continue
 		}
 		if differences := b.schemas.Check(d.Schema, payload); len(differences) > 0 {
-			shaped.Failed++
+			shaped.Failed = append(shaped.Failed, d.Name)
 			b.log.Error("domain event left out: its payload does not fit its schema",
 				"event", d.Name, "step_uuid", step.Step.UUID, "difference", differences[0].String())
 			continue

@@ -17,17 +17,20 @@ type Bus struct {
 	events  [][]byte
 	lost    int           // since the last one that was polled
 	dropped atomic.Uint64 // in all
+	polled  bool          // somebody takes events from here
 }
 
-func (b *Bus) put(event []byte) {
+// put is false when one who polls will not get the event, because too many wait.
+func (b *Bus) put(event []byte) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.events) == busSize {
 		b.lost++
 		b.dropped.Add(1)
-		return
+		return !b.polled
 	}
 	b.events = append(b.events, event)
+	return true
 }
 
 // Poll returns the next event, nil when there is none. An event that comes
@@ -35,6 +38,7 @@ func (b *Bus) put(event []byte) {
 func (b *Bus) Poll() []byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.polled = true
 	if len(b.events) == 0 {
 		return nil
 	}

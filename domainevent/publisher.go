@@ -54,7 +54,11 @@ const (
 type Options struct {
 	Source Source
 	Python Python
-	Log    *slog.Logger
+	// Remote says that durable events have their readers elsewhere: subscribers
+	// here get the fast half of broadcast ones.
+	Remote   bool
+	Observer Observer     // nil observes nothing
+	Log      *slog.Logger // nil discards
 }
 
 // Publisher publishes and delivers domain events. Nothing it does affects the
@@ -70,6 +74,7 @@ type Publisher struct {
 	closed      bool         // fast is
 	handling    sync.Mutex   // Python handles one event at a time
 	counts      counts
+	waiting     atomic.Int64 // publications that were taken from the source
 
 	// Stopped one after the other: what is published last is still delivered.
 	publishing, consuming activity
@@ -97,18 +102,19 @@ type fastEvent struct {
 	json []byte
 }
 
-type counts struct{ durable, fast, broadcast, dropped, failed, handled atomic.Uint64 }
+type counts struct{ durable, fast, broadcast, given, dropped, failed, handled atomic.Uint64 }
 
 // Stats count what became of events since the start (engine-semantics §8.5).
 type Stats struct {
-	// Routed is how many events were published: the sum of the three that
-	// follow, each by its delivery mode.
+	// Routed is how many events were published, as EventPublished tells of
+	// them and EventDropped of fast ones: the sum of the three that follow,
+	// each by its delivery mode.
 	Routed, Durable, Fast, Broadcast uint64
 	// FastErrors are fast events that no subscriber got because too many
 	// waited already.
 	FastErrors uint64
-	// RoutingErrors are events that do not fit their schema or whose publisher
-	// failed, and attempts whose events could not be shaped.
+	// RoutingErrors are events that were not published: they do not fit their
+	// schema, their publisher failed, or they cannot be stored.
 	RoutingErrors uint64
 	// Handled is how often a subscriber was given an event, fitting or not.
 	Handled     uint64
@@ -116,12 +122,22 @@ type Stats struct {
 	// Lost are fast and broadcast events that programs which poll for them
 	// can no longer have.
 	Lost uint64
+	// Waiting are attempts, taken from the source, whose events are not
+	// published yet.
+	Waiting int
+	// Given are the fast events that were handed on to subscribers, and
+	// FastWaiting those of them that wait. At most FastRoom can.
+	Given                 uint64
+	FastWaiting, FastRoom int
 }
 
 // New makes a Publisher; Start sets it going.
 func New(o Options) *Publisher {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Observer == nil {
+		o.Observer = blind{}
 	}
 	return &Publisher{o: o, fast: make(chan fastEvent, fastBacklog)}
 }
@@ -135,7 +151,7 @@ func (p *Publisher) Stats() Stats {
 	s := Stats{
 		Durable: c.durable.Load(), Fast: c.fast.Load(), Broadcast: c.broadcast.Load(),
 		FastErrors: c.dropped.Load(), RoutingErrors: c.failed.Load(), Handled: c.handled.Load(), Subscribers: len(p.subscribers),
-		Lost: p.bus.dropped.Load(),
+		Lost: p.bus.dropped.Load(), Waiting: int(p.waiting.Load()), Given: c.given.Load(), FastWaiting: len(p.fast), FastRoom: cap(p.fast),
 	}
 	s.Routed = s.Durable + s.Fast + s.Broadcast
 	return s
@@ -202,8 +218,10 @@ func (p *Publisher) publishAll(ctx context.Context) {
 		if err != nil {
 			return
 		}
+		p.waiting.Store(int64(len(all)))
 		for _, publication := range all {
 			p.publish(ctx, publication)
+			p.waiting.Add(-1)
 		}
 	}
 }
@@ -211,36 +229,73 @@ func (p *Publisher) publishAll(ctx context.Context) {
 // publish publishes one attempt's events.
 func (p *Publisher) publish(ctx context.Context, publication dispatch.Publication) {
 	log := p.o.Log.With("step_uuid", publication.StepUUID)
+	began := time.Now()
+	var kept []routedEvent
 	var durable []dispatch.DomainEvent
-	events, err := p.shape(&publication)
+	events, failed, err := p.shape(&publication)
 	if err != nil {
-		p.counts.failed.Add(1)
 		log.Error("domain events were not published", "error", err)
 	}
+	for _, k := range failed {
+		p.o.Observer.EventDispatched(k)
+		p.fail(k, began)
+	}
 	for _, e := range events {
-		switch e.delivery {
-		case "fast":
-			p.counts.fast.Add(1)
-			p.deliver(e)
-		case "broadcast":
-			p.counts.broadcast.Add(1)
-			p.bus.put(e.JSON)
-			durable = append(durable, e.DomainEvent)
-		default:
-			p.counts.durable.Add(1)
-			durable = append(durable, e.DomainEvent)
+		p.o.Observer.EventDispatched(e.kind)
+		if e.delivery == "fast" {
+			p.deliver(e, began)
+			continue
 		}
+		if e.delivery == "broadcast" {
+			p.broadcast(e)
+		}
+		kept, durable = append(kept, e), append(durable, e.DomainEvent)
 	}
 	for {
 		err := p.o.Source.Published(context.WithoutCancel(ctx), publication, durable)
-		if err == nil || errors.Is(err, dispatch.ErrClosed) {
-			return // or it comes again at the next start
+		switch {
+		case err == nil:
+			p.stored(kept, began)
+			return
+		case errors.Is(err, dispatch.ErrUnstorable):
+			for _, e := range kept {
+				p.fail(e.kind, began)
+			}
+			return
+		case errors.Is(err, dispatch.ErrClosed):
+			return // it comes again at the next start
 		}
 		log.Error("store domain events", "error", err)
 		if !pause(ctx) {
 			return
 		}
 	}
+}
+
+// broadcast delivers the fast half of a broadcast event.
+func (p *Publisher) broadcast(e routedEvent) {
+	polled := p.bus.put(e.JSON)
+	if p.o.Remote && !p.give(e) || !polled {
+		p.o.Observer.EventDropped(e.kind)
+	}
+}
+
+// stored notes that durable events can be had by their readers.
+func (p *Publisher) stored(events []routedEvent, began time.Time) {
+	for _, e := range events {
+		if e.delivery == "broadcast" {
+			p.counts.broadcast.Add(1)
+		} else {
+			p.counts.durable.Add(1)
+		}
+		p.o.Observer.EventPublished(e.kind, time.Since(began))
+	}
+}
+
+// fail notes that an event will not be published.
+func (p *Publisher) fail(k Kind, began time.Time) {
+	p.counts.failed.Add(1)
+	p.o.Observer.EventFailed(k, time.Since(began))
 }
 
 // pause waits before something is tried again; false when ctx ends it.
@@ -256,6 +311,7 @@ func pause(ctx context.Context) bool {
 type routedEvent struct {
 	dispatch.DomainEvent
 	delivery string
+	kind     Kind
 }
 
 // envelope is a domain event as subscribers get it (engine-semantics §8.4).
@@ -273,24 +329,25 @@ type payload struct {
 	Value  json.RawMessage `json:"payload"`
 }
 
-// shape asks the step's publisher for its events and wraps them.
-func (p *Publisher) shape(publication *dispatch.Publication) ([]routedEvent, error) {
+// shape asks the step's publisher for its events and wraps them. failed are
+// those that there should have been.
+func (p *Publisher) shape(publication *dispatch.Publication) (events []routedEvent, failed []Kind, err error) {
 	var event struct {
 		Step json.RawMessage `json:"task_sequence_step"`
 	}
 	if err := json.Unmarshal(publication.Event, &event); err != nil {
-		return nil, fmt.Errorf("read the step's event: %w", err)
+		return nil, []Kind{(&declared{}).kind(-1)}, fmt.Errorf("read the step's event: %w", err)
 	}
+	declared := declaredBy(event.Step)
 	shaped, err := p.o.Python.Publish(event.Step, publication.Result)
 	if err != nil {
-		return nil, err
+		return nil, declared.lost(publication), err
 	}
-	p.counts.failed.Add(uint64(shaped.Failed))
-	events := make([]routedEvent, 0, len(shaped.Events))
+	events = make([]routedEvent, 0, len(shaped.Events))
 	for _, s := range shaped.Events {
 		meta := map[string]json.RawMessage{}
 		if err := json.Unmarshal(s.Metadata, &meta); err != nil {
-			return nil, fmt.Errorf("read metadata of event %s: %w", s.Name, err)
+			return nil, declared.lost(publication), fmt.Errorf("read metadata of event %s: %w", s.Name, err)
 		}
 		meta["fired_at"] = quoted(time.Now().UTC().Format(time.RFC3339Nano))
 		meta["fired_by"] = quoted(s.FiredBy)
@@ -300,11 +357,13 @@ func (p *Publisher) shape(publication *dispatch.Publication) ([]routedEvent, err
 			Payload: payload{Step: event.Step, Result: publication.Result, Value: s.Payload},
 		})
 		if err != nil {
-			return nil, fmt.Errorf("write event %s: %w", s.Name, err)
+			return nil, declared.lost(publication), fmt.Errorf("write event %s: %w", s.Name, err)
 		}
-		events = append(events, routedEvent{dispatch.DomainEvent{Event: id, Name: s.Name, JSON: data}, s.Delivery})
+		kind := declared.kind(s.Declaration)
+		kind.Delivery = s.Delivery
+		events = append(events, routedEvent{dispatch.DomainEvent{Event: id, Name: s.Name, JSON: data}, s.Delivery, kind})
 	}
-	return events, nil
+	return events, declared.failed(publication, shaped.Failed), nil
 }
 
 func quoted(s string) json.RawMessage {
@@ -319,6 +378,7 @@ func quoted(s string) json.RawMessage {
 // it is delivered in this process, and not kept. meta is added to the
 // envelope's metadata.
 func (p *Publisher) PublishFast(name string, value json.RawMessage, meta map[string]json.RawMessage) (uuid.UUID, error) {
+	began := time.Now()
 	id, err := uuid.NewV7()
 	if err != nil {
 		return uuid.Nil, fmt.Errorf("publish event %s: %w", name, err)
@@ -329,24 +389,42 @@ func (p *Publisher) PublishFast(name string, value json.RawMessage, meta map[str
 	if err != nil {
 		return uuid.Nil, fmt.Errorf("publish event %s: %w", name, err)
 	}
-	p.counts.fast.Add(1)
-	p.deliver(routedEvent{dispatch.DomainEvent{Event: id, Name: name, JSON: data}, "fast"})
+	kind := Kind{Namespace: unknown, Name: name, Delivery: "fast", Publisher: DirectPublisher}
+	var namespace string
+	if json.Unmarshal(all["namespace"], &namespace) == nil && namespace != "" {
+		kind.Namespace = namespace
+	}
+	p.o.Observer.EventDispatched(kind)
+	p.deliver(routedEvent{dispatch.DomainEvent{Event: id, Name: name, JSON: data}, "fast", kind}, began)
 	return id, nil
 }
 
 // deliver hands a fast event on.
-func (p *Publisher) deliver(e routedEvent) {
-	p.bus.put(e.JSON)
+func (p *Publisher) deliver(e routedEvent, began time.Time) {
+	p.counts.fast.Add(1)
+	polled := p.bus.put(e.JSON)
+	if p.give(e) && polled {
+		p.o.Observer.EventPublished(e.kind, time.Since(began))
+	} else {
+		p.o.Observer.EventDropped(e.kind)
+	}
+}
+
+// give hands an event to the subscribers; false when they have too many.
+func (p *Publisher) give(e routedEvent) bool {
 	p.gate.RLock()
 	defer p.gate.RUnlock()
 	if len(p.subscribers) == 0 || p.closed {
-		return
+		return true
 	}
 	select {
 	case p.fast <- fastEvent{e.Name, e.JSON}:
+		p.counts.given.Add(1)
+		return true
 	default:
 		p.counts.dropped.Add(1)
 		p.o.Log.Warn("fast domain event dropped: subscribers are too slow", "event", e.Name, "event_id", e.Event)
+		return false
 	}
 }
 

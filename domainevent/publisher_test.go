@@ -411,5 +411,5 @@ func TestStatsCountByDeliveryMode(t *testing.T) {
 	pay(t, e)
 	pay(t, e)
 	drain(t, p)
-	require.Equal(t, domainevent.Stats{Routed: 8, Durable: 2, Fast: 4, Broadcast: 2, Handled: 16, Subscribers: 2}, p.Stats())
+	require.Equal(t, domainevent.Stats{Routed: 8, Durable: 2, Fast: 4, Broadcast: 2, Handled: 16, Subscribers: 2, Given: 4, FastRoom: 1000}, p.Stats())
 }

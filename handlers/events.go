@@ -19,9 +19,9 @@ type Events struct {
 // Shaped is what a step's publisher made of the events that the step declares.
 type Shaped struct {
 	Events []ShapedEvent `json:"events"`
-	// Failed is how many did not fit their schema, or were lost to an error
-	// of the publisher.
-	Failed int `json:"failed"`
+	// Failed names those that did not fit their schema, or were lost to an
+	// error of the publisher.
+	Failed []string `json:"failed"`
 }
 
 // ShapedEvent is an event as a publisher made it.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"github.com/gofrs/uuid/v5"
 )
 
 // beatOn keeps what is held ours, and finds out what is not any more.
@@ -16,7 +14,7 @@ func (s *Source) beatOn(ctx context.Context) {
 		select {
 		case <-ticker.C:
 			if err := s.beatOnce(ctx); err != nil && ctx.Err() == nil {
-				s.health.failed(s.log, "keep running steps", err)
+				s.failed("keep running steps", err)
 			}
 		case <-ctx.Done():
 			return
@@ -55,23 +53,18 @@ func (s *Source) beatOnce(ctx context.Context) error {
 	s.mu.Lock()
 	s.beat = started
 	s.mu.Unlock()
-	s.health.fine(s.log)
+	s.fine()
 	return nil
 }
 
 func (s *Source) beatQueue(ctx context.Context, q *queue, claims []*claim) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	messages, steps, keys := make([]int64, len(claims)), make([]uuid.UUID, len(claims)), make([]int32, len(claims))
-	for i, c := range claims {
-		messages[i], steps[i], keys[i] = c.msgID, c.stepUUID, c.key.Load()
-	}
-	rows, err := s.pool.Query(ctx, q.sql(beatSQL), s.o.Visibility.Seconds(), messages, steps, keys)
-	if err != nil {
-		return err
-	}
-	ours, err := collectSet(rows)
-	if err != nil {
+	_, _, keys := namesOf(claims)
+	started := time.Now()
+	ours, err := s.coupling.beat(ctx, q, claims)
+	s.o.Observer.TransactionDone(Heartbeat, time.Since(started), err == nil)
+	if ours == nil && err != nil {
 		return err
 	}
 	for i, c := range claims {
@@ -85,5 +78,5 @@ func (s *Source) beatQueue(ctx context.Context, q *queue, claims []*claim) error
 			c.dispatched.Revoke()
 		}
 	}
-	return nil
+	return err
 }

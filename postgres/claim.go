@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/gofrs/uuid/v5"
-	"github.com/jackc/pgx/v5"
 
 	"github.com/tasker-systems/taskerpy/dispatch"
 )
@@ -33,6 +32,7 @@ type claim struct {
 	definition  *stepDefinition
 	event       event
 	since       time.Time
+	sent        time.Time // its message was
 	dispatched  *dispatch.Step
 	ended       atomic.Bool // its result is on its way, or it is not ours any more
 }
@@ -63,7 +63,7 @@ func (s *Source) Claim(ctx context.Context, limit int) ([]*dispatch.Step, error)
 			return steps, nil
 		}
 		if err != nil {
-			s.health.failed(s.log, "claim steps", err)
+			s.failed("claim steps", err)
 			s.allDue()
 			var ok bool
 			if wait, ok = pause(ctx, wait); !ok {
@@ -196,11 +196,18 @@ type message struct {
 	hydrated
 	id                    int64
 	reads                 int32
+	age                   float64 // since it was sent, in seconds, when it was read
 	stepUUID              *uuid.UUID
 	state                 *string // before the claim; nil: there is no such step
 	key                   *int32  // nil: not claimed
 	attempts, maxAttempts *int32
 	retryable             *bool
+	kept                  bool // whatever it says, it is to come again
+}
+
+// sent is when the message was sent, by our clock.
+func (m *message) sent() time.Time {
+	return time.Now().Add(-time.Duration(m.age * float64(time.Second)))
 }
 
 // claimFrom claims up to n steps of a queue. full says that there may be more.
@@ -212,12 +219,15 @@ func (s *Source) claimFrom(ctx context.Context, q *queue, n int) (claims []*clai
 	started := time.Now()
 	messages, err := s.readMessages(ctx, q, n)
 	took := time.Since(started)
+	s.o.Observer.TransactionDone(StepClaim, took, err == nil)
 	if err != nil {
+		s.counts.ReceiveFailures.Add(1)
 		q.suspect = true
 		return nil, false, fmt.Errorf("claim steps of %s: %w", q.name, err)
 	}
-	s.health.fine(s.log)
+	s.fine()
 	s.counts.ClaimBatches.Add(1)
+	s.counts.Received.Add(uint64(len(messages)))
 	if len(messages) == 0 {
 		s.o.Observer.ClaimDone(q.namespace, 0, 0, took)
 		return nil, false, nil
@@ -249,15 +259,7 @@ func (s *Source) claimFrom(ctx context.Context, q *queue, n int) (claims []*clai
 func (s *Source) readMessages(ctx context.Context, q *queue, n int) ([]message, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statementTimeout)
 	defer cancel()
-	rows, err := s.pool.Query(ctx, q.sql(claimSQL), s.o.Visibility.Seconds(), n, s.uuid)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (message, error) {
-		var m message
-		targets := append([]any{&m.id, &m.reads, &m.stepUUID, &m.state, &m.key, &m.attempts, &m.maxAttempts, &m.retryable}, m.targets()...)
-		return m, row.Scan(targets...)
-	})
+	return s.coupling.claim(ctx, q, n)
 }
 
 // isDone tells whether a message that gave no step can be acknowledged
@@ -265,6 +267,8 @@ func (s *Source) readMessages(ctx context.Context, q *queue, n int) ([]message, 
 func (s *Source) isDone(ctx context.Context, q *queue, m *message, claimed map[uuid.UUID]bool) bool {
 	log := s.log.With("queue", q.name, "msg_id", m.id)
 	switch {
+	case m.kept:
+		return false
 	case m.stepUUID == nil:
 		s.counts.Undecodable.Add(1)
 		log.Warn("message without a step_uuid is put aside")
@@ -297,9 +301,11 @@ func (s *Source) acknowledge(ctx context.Context, q *queue, ids []int64) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statementTimeout)
 	defer cancel()
-	if _, err := s.pool.Exec(ctx, s.statements.acknowledge, q.name, ids); err != nil {
+	if _, err := s.queuePool.Exec(ctx, s.statements.acknowledge, q.name, ids); err != nil {
 		s.log.Warn("put messages aside", "queue", q.name, "error", err)
+		return
 	}
+	s.counts.Archived.Add(uint64(len(ids)))
 }
 
 // hold makes a claimed step ours. It returns nil for a step that is not to be
@@ -307,7 +313,7 @@ func (s *Source) acknowledge(ctx context.Context, q *queue, ids []int64) {
 func (s *Source) hold(ctx context.Context, q *queue, m *message) *claim {
 	c := &claim{
 		queue: q, msgID: m.id, stepUUID: *m.stepUUID, attempt: int(*m.attempts), maxAttempts: int(*m.maxAttempts),
-		retryable: *m.retryable, since: time.Now(),
+		retryable: *m.retryable, since: time.Now(), sent: m.sent(),
 	}
 	c.key.Store(*m.key)
 	takenOver := *m.state == "in_progress"
@@ -379,25 +385,21 @@ var errUnanswered = errors.New("the database does not answer")
 func (s *Source) findLost(ctx context.Context, q *queue) bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statementTimeout)
 	defer cancel()
-	rows, err := s.pool.Query(ctx, q.sql(lostClaimsSQL), s.uuid)
+	found, err := s.coupling.lost(ctx, q)
 	if err != nil {
 		return false
 	}
-	var msgID int64
-	var step uuid.UUID
-	var key int32
-	_, err = pgx.ForEachRow(rows, []any{&msgID, &step, &key}, func() error {
+	for _, l := range found {
 		s.mu.Lock()
-		_, known := s.held[step]
+		_, known := s.held[l.step]
 		if !known {
-			c := &claim{queue: q, msgID: msgID, stepUUID: step, since: time.Now()}
-			c.key.Store(key)
+			c := &claim{queue: q, msgID: l.msgID, stepUUID: l.step, since: time.Now()}
+			c.key.Store(l.key)
 			c.finish()
-			s.held[step] = c
+			s.held[l.step] = c
 			s.finished.put(&finished{claim: c, outcome: dispatch.Unstarted})
 		}
 		s.mu.Unlock()
-		return nil
-	})
-	return err == nil
+	}
+	return true
 }

@@ -31,6 +31,8 @@ type finished struct {
 	outcome dispatch.Outcome
 	json    []byte
 	began   bool // for Unstarted: a handler had been entered
+
+	storedAt time.Time // for a result that the server is to be told of
 }
 
 // inbox holds what was handed in and is not stored yet.
@@ -143,6 +145,10 @@ func (s *Source) Complete(step *dispatch.Step, result dispatch.Result) {
 		return
 	}
 	f := &finished{claim: c, outcome: result.Outcome, json: result.JSON}
+	if result.Outcome != dispatch.Unstarted {
+		given := time.Now()
+		defer func() { s.o.Observer.ResultGiven(time.Since(given)) }()
+	}
 	if result.Outcome == dispatch.CheckpointYield {
 		// The step goes on. Only one answer is given for an event, so nobody
 		// else hands in something meanwhile.
@@ -221,9 +227,9 @@ func (s *Source) flush(ctx context.Context) {
 				results = append(results, f)
 			}
 		}
-		s.insist(ctx, "store results", results, s.store, s.unstorable)
-		s.insist(ctx, "store checkpoints", checkpoints, s.checkpoint, s.uncheckpointable)
-		s.insist(ctx, "hand steps back", releases, s.release, s.forget)
+		s.insist(ctx, StepResult, "store results", results, s.store, s.unstorable)
+		s.insist(ctx, StepCheckpoint, "store checkpoints", checkpoints, s.checkpoint, s.uncheckpointable)
+		s.insist(ctx, StepRelease, "hand steps back", releases, s.release, s.forget)
 		s.finished.done(len(batch))
 	}
 }
@@ -232,18 +238,21 @@ func (s *Source) flush(ctx context.Context) {
 // attempt may have done it.
 type writer func(ctx context.Context, batch []*finished, again bool) error
 
-func (s *Source) write(ctx context.Context, batch []*finished, again bool, do writer) error {
+func (s *Source) write(ctx context.Context, what Transaction, batch []*finished, again bool, do writer) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
-	return do(ctx, batch, again)
+	started := time.Now()
+	err := do(ctx, batch, again)
+	s.o.Observer.TransactionDone(what, time.Since(started), err == nil)
+	return err
 }
 
 // insist carries out a statement for a batch, however often it takes: what was
 // finished is never dropped because the database is away. If the values are at
 // fault, each is tried alone, and refused is called for those.
-func (s *Source) insist(ctx context.Context, what string, batch []*finished,
+func (s *Source) insist(ctx context.Context, kind Transaction, what string, batch []*finished,
 	do writer, refused func(context.Context, *finished, error),
 ) {
 	if len(batch) == 0 {
@@ -251,9 +260,9 @@ func (s *Source) insist(ctx context.Context, what string, batch []*finished,
 	}
 	var wait time.Duration
 	for again := false; ; again = true {
-		err := s.write(ctx, batch, again, do)
+		err := s.write(ctx, kind, batch, again, do)
 		if err == nil {
-			s.health.fine(s.log)
+			s.fineHere()
 			return
 		}
 		if isOfData(err) {
@@ -262,12 +271,15 @@ func (s *Source) insist(ctx context.Context, what string, batch []*finished,
 				return
 			}
 			for _, f := range batch {
-				s.insist(ctx, what, []*finished{f}, do, refused)
+				s.insist(ctx, kind, what, []*finished{f}, do, refused)
 			}
 			return
 		}
 		s.counts.Retries.Add(1)
-		s.health.failed(s.log, what, err)
+		if kind == StepResult && s.queuePool == s.pool {
+			s.counts.SendFailures.Add(uint64(len(batch)))
+		}
+		s.failed(what, err)
 		var ok bool
 		if wait, ok = pause(ctx, wait); !ok {
 			return
@@ -352,20 +364,28 @@ func (f *finished) publishes() bool {
 	return false
 }
 
-// settle forgets claims whose results are stored, and sees to their events.
+// settle counts results that are stored, and sees to what follows from them.
 func (s *Source) settle(batch []*finished, stored map[uuid.UUID]bool) {
+	settled := make([]*finished, 0, len(stored))
 	for _, f := range batch {
 		if !stored[f.claim.stepUUID] {
 			continue
 		}
 		s.counts.Completed.Add(1)
 		s.o.Observer.ResultStored(f.claim.queue.namespace, f.succeeded())
-		if f.publishes() {
-			s.outbox.put(s.publication(f.claim, f.json))
-			continue // held until then, so that its message is not taken for abandoned
-		}
-		s.drop(f.claim)
+		settled = append(settled, f)
 	}
+	s.coupling.stored(settled)
+}
+
+// told forgets a claim whose result the server has, or sees to its events.
+func (s *Source) told(f *finished) {
+	if f.publishes() {
+		s.outbox.put(s.publication(f.claim, f.json))
+		return // held until then, so that its message is not taken for abandoned
+	}
+	s.messageDone(f.claim)
+	s.drop(f.claim)
 }
 
 // alreadyStored finds results that are stored although nobody said so.
@@ -400,7 +420,7 @@ func keysOf(batch []*finished) ([]uuid.UUID, []int32) {
 func (s *Source) unstorable(ctx context.Context, f *finished, err error) {
 	s.refuse(f, failure{"result_not_storable", "the step's result cannot be stored: " + err.Error(), false})
 	f.json, _ = storable(f.json)
-	s.insist(ctx, "store a failure", []*finished{f}, s.store, s.forget)
+	s.insist(ctx, StepResult, "store a failure", []*finished{f}, s.store, s.forget)
 }
 
 // lose gives a claim up that somebody else has, or nobody wants.
@@ -426,21 +446,27 @@ func (s *Source) forget(_ context.Context, f *finished, err error) {
 }
 
 // release hands steps back.
-func (s *Source) release(ctx context.Context, batch []*finished, _ bool) error {
+func (s *Source) release(ctx context.Context, batch []*finished, again bool) error {
+	if err := s.coupling.release(ctx, batch, again); err != nil {
+		return err
+	}
+	s.counts.Released.Add(uint64(len(batch)))
+	for _, f := range batch {
+		s.o.Observer.StepReleased(f.claim.queue.namespace)
+		s.drop(f.claim)
+	}
+	return nil
+}
+
+// releaseArgs are those of releaseSQL.
+func (s *Source) releaseArgs(batch []*finished) []any {
 	n := len(batch)
 	steps, keys := keysOf(batch)
 	ids, queues, began := make([]int64, n), make([]string, n), make([]bool, n)
 	for i, f := range batch {
 		ids[i], queues[i], began[i] = f.claim.msgID, f.claim.queue.name, f.began
 	}
-	if _, err := s.pool.Exec(ctx, releaseSQL, steps, keys, ids, queues, began, s.uuid); err != nil {
-		return err
-	}
-	s.counts.Released.Add(uint64(n))
-	for _, f := range batch {
-		s.drop(f.claim)
-	}
-	return nil
+	return []any{steps, keys, ids, queues, began, s.uuid}
 }
 
 // progress is a checkpoint as it is stored, without history

@@ -48,9 +48,32 @@ func ParseURL(url string) (*pgxpool.Config, error) {
 	return c, nil
 }
 
-// connect opens the pool and verifies that the database is a deployment's.
-func connect(ctx context.Context, o Options, w *waits) (*pgxpool.Pool, error) {
-	c, err := ParseURL(o.URL)
+// connect opens the pools and verifies that the databases are a deployment's.
+func (s *Source) connect(ctx context.Context) (err error) {
+	if s.o.QueueURL == "" {
+		s.pool, err = connect(ctx, s.o, s.o.URL, &s.waits, append(ofQueues(), ofSteps()...))
+		s.queuePool, s.coupling = s.pool, joint{s}
+		return err
+	}
+	if s.pool, err = connect(ctx, s.o, s.o.URL, &s.waits, ofSteps()); err != nil {
+		return err
+	}
+	if s.queuePool, err = connect(ctx, s.o, s.o.QueueURL, &s.queueWaits, ofQueues()); err != nil {
+		s.pool.Close()
+		return fmt.Errorf("queue database: %w", err)
+	}
+	s.coupling = newSplit(s)
+	return nil
+}
+
+func (s *Source) disconnect() {
+	s.pool.Close()
+	s.queuePool.Close()
+}
+
+// connect opens a pool of the database at a URL, which must have some things.
+func connect(ctx context.Context, o Options, url string, w *waits, needs []need) (*pgxpool.Pool, error) {
+	c, err := ParseURL(url)
 	if err != nil {
 		return nil, err
 	}
@@ -60,31 +83,42 @@ func connect(ctx context.Context, o Options, w *waits) (*pgxpool.Pool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	if err := verify(ctx, pool); err != nil {
+	if err := verify(ctx, pool, needs); err != nil {
 		pool.Close()
 		return nil, err
 	}
 	return pool, nil
 }
 
-// verify looks for what a worker cannot do without (worker-protocol §1.1).
-func verify(ctx context.Context, pool *pgxpool.Pool) error {
-	var pgmq, transitions, send bool
-	err := pool.QueryRow(ctx, `SELECT to_regnamespace('pgmq') IS NOT NULL,
-		to_regclass('tasker.workflow_step_transitions') IS NOT NULL,
-		to_regprocedure('tasker.pgmq_send_with_notify(text,jsonb,integer)') IS NOT NULL`).Scan(&pgmq, &transitions, &send)
-	if err != nil {
+// need is what a worker cannot do without (worker-protocol §1.1).
+type need struct{ what, found string } // found is an expression in SQL
+
+func ofSteps() []need {
+	return []need{{"the table tasker.workflow_step_transitions", `to_regclass('tasker.workflow_step_transitions') IS NOT NULL`}}
+}
+
+func ofQueues() []need {
+	return []need{
+		{"the extension pgmq", `to_regnamespace('pgmq') IS NOT NULL`},
+		{"the function tasker.pgmq_send_with_notify", `to_regprocedure('tasker.pgmq_send_with_notify(text,jsonb,integer)') IS NOT NULL`},
+	}
+}
+
+// verify looks for what a worker cannot do without.
+func verify(ctx context.Context, pool *pgxpool.Pool, needs []need) error {
+	expressions := make([]string, len(needs))
+	for i, n := range needs {
+		expressions[i] = n.found
+	}
+	var found []bool
+	if err := pool.QueryRow(ctx, `SELECT ARRAY[`+strings.Join(expressions, ", ")+`]`).Scan(&found); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	var missing []string
-	if !pgmq {
-		missing = append(missing, "the extension pgmq")
-	}
-	if !transitions {
-		missing = append(missing, "the table tasker.workflow_step_transitions")
-	}
-	if !send {
-		missing = append(missing, "the function tasker.pgmq_send_with_notify")
+	for i, n := range needs {
+		if !found[i] {
+			missing = append(missing, n.what)
+		}
 	}
 	if len(missing) > 0 {
 		return fmt.Errorf("%w: %s lacks %s: run the migrations of the deployment",
@@ -93,25 +127,21 @@ func verify(ctx context.Context, pool *pgxpool.Pool) error {
 	return nil
 }
 
-// warm gets two connections ready that claim and complete from then on: the
-// first step shall not wait while they are made, and its statements planned.
-// That it cannot is no error yet.
-func (s *Source) warm(ctx context.Context) {
+// warm gets two connections of a pool ready that claim and complete from then
+// on: the first step shall not wait while they are made, and its statements
+// planned. That it cannot is no error yet.
+func (s *Source) warm(ctx context.Context, pool *pgxpool.Pool, statements func(*pgx.Batch)) {
 	var warming sync.WaitGroup
 	var conns [2]*pgxpool.Conn
 	for i := range conns {
 		warming.Go(func() {
-			conn, err := s.pool.Acquire(ctx)
+			conn, err := pool.Acquire(ctx)
 			if err != nil {
 				return
 			}
 			conns[i] = conn // kept until the other has one too
 			var batch pgx.Batch
-			for _, q := range s.queues {
-				batch.Queue(q.sql(claimSQL), s.o.Visibility.Seconds(), 0, s.uuid)
-			}
-			none := []uuid.UUID{}
-			batch.Queue(s.statements.complete, none, []int32{}, []bool{}, [][]byte{}, none, none, []int64{}, []string{}, []bool{}, s.uuid, s.o.ResultsQueue)
+			statements(&batch)
 			if err := conn.SendBatch(ctx, &batch).Close(); err != nil {
 				s.log.Debug("get a connection ready", "error", err)
 			}
@@ -123,6 +153,12 @@ func (s *Source) warm(ctx context.Context) {
 			conn.Release()
 		}
 	}
+}
+
+// queueEmptyCompletion adds a completion of nothing.
+func (s *Source) queueEmptyCompletion(batch *pgx.Batch) {
+	none := []uuid.UUID{}
+	batch.Queue(s.statements.complete, none, []int32{}, []bool{}, [][]byte{}, none, none, []int64{}, []string{}, []bool{}, s.uuid, s.o.ResultsQueue)
 }
 
 // code is the SQLSTATE of an error of the database itself, "" for others.

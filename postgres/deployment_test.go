@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"log/slog"
 	"testing"
@@ -17,6 +18,10 @@ import (
 	"github.com/tasker-systems/taskerpy/template"
 	"github.com/tasker-systems/taskerpy/tests/cluster"
 )
+
+// apart has every test run on a deployment whose queues are in a database of
+// their own: nothing else may differ.
+var apart = flag.Bool("queue-database", false, "give the queues a database of their own")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
@@ -52,7 +57,7 @@ type deployment struct {
 
 func newDeployment(t testing.TB, o cluster.Options) *deployment {
 	t.Helper()
-	o.NoServer, o.NoSync = true, true
+	o.NoServer, o.NoSync, o.QueueDatabase = true, true, o.QueueDatabase || *apart
 	return &deployment{cluster.Start(t, o), t}
 }
 
@@ -60,7 +65,7 @@ func newDeployment(t testing.TB, o cluster.Options) *deployment {
 func (d *deployment) open(change ...func(*Options)) *Source {
 	d.t.Helper()
 	o := Options{
-		URL: d.URL(), Templates: []*template.Template{parsed(d.t, intake)}, WorkerID: "w1", Visibility: 3 * time.Second,
+		URL: d.URL(), QueueURL: d.QueueURL(), Templates: []*template.Template{parsed(d.t, intake)}, WorkerID: "w1", Visibility: 3 * time.Second,
 		Log: slog.New(slog.NewTextHandler(d.t.Output(), nil)),
 	}
 	for _, f := range change {
@@ -119,7 +124,7 @@ func (d *deployment) enqueue(n int, name string) []uuid.UUID {
 // send puts a message into the worker's queue and returns its id.
 func (d *deployment) send(message string) (id int64) {
 	d.t.Helper()
-	require.NoError(d.t, d.DB().QueryRow(d.t.Context(),
+	require.NoError(d.t, d.QueueDB().QueryRow(d.t.Context(),
 		`SELECT tasker.pgmq_send_with_notify('worker_shop_queue', $1::jsonb, 0)`, message).Scan(&id))
 	return id
 }
@@ -141,7 +146,24 @@ func (d *deployment) count(query string, args ...any) (n int) {
 
 // waiting is how many messages a queue holds.
 func (d *deployment) waiting(queue string) int {
-	return d.count(`SELECT count(*) FROM pgmq.q_` + queue)
+	return d.countMessages(`SELECT count(*) FROM pgmq.q_` + queue)
+}
+
+// told is how many results the server has been told of. Where the queues are in
+// a database of their own, it may be told of one more than once.
+func (d *deployment) told() int {
+	d.t.Helper()
+	if d.QueueURL() == "" {
+		return d.waiting("orchestration_step_results")
+	}
+	return d.countMessages(`SELECT count(DISTINCT message->>'step_uuid') FROM pgmq.q_orchestration_step_results`)
+}
+
+// countMessages is count in the database of the queues.
+func (d *deployment) countMessages(query string, args ...any) (n int) {
+	d.t.Helper()
+	require.NoError(d.t, d.QueueDB().QueryRow(d.t.Context(), query, args...).Scan(&n))
+	return n
 }
 
 // claimed claims until there are n steps.

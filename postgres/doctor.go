@@ -41,46 +41,81 @@ const (
 // oldestPGMQ has the columns that the protocol needs.
 var oldestPGMQ = [2]int{1, 5}
 
-// Diagnose looks at everything in a database that a worker with these options
-// needs. It changes nothing. A database that cannot be reached has one Check.
+// Diagnose looks at everything in a database, or in both, that a worker with
+// these options needs. It changes nothing. A database that cannot be reached has
+// one Check. The names of those that there are twice begin with "queue" for the
+// database of the queues.
 func Diagnose(ctx context.Context, o Options) []Check {
 	o.fill()
 	ctx, cancel := context.WithTimeout(ctx, diagnoseTimeout)
 	defer cancel()
-	c, err := ParseURL(o.URL)
-	if err != nil {
-		return []Check{{"database", Problem, err.Error() + "; write it as postgres://USER:PASSWORD@HOST:5432/DATABASE"}}
+	if o.QueueURL == "" {
+		d := &diagnosis{o: o, steps: true, messages: true}
+		d.of(ctx, o.URL)
+		return d.checks
 	}
-	conn, err := pgx.ConnectConfig(ctx, c.ConnConfig)
+	steps, messages := &diagnosis{o: o, steps: true}, &diagnosis{o: o, messages: true}
+	steps.of(ctx, o.URL)
+	messages.of(ctx, o.QueueURL)
+	return append(steps.checks, messages.checks...)
+}
+
+// diagnosis is a Diagnose of a database under way.
+type diagnosis struct {
+	o               Options
+	steps, messages bool // what the database is for
+	conn            *pgx.Conn
+	user            string
+	checks          []Check
+}
+
+// of looks at the database at a URL.
+func (d *diagnosis) of(ctx context.Context, url string) {
+	c, err := ParseURL(url)
 	if err != nil {
-		return []Check{{"database", Problem, unreachable(c.ConnConfig, err)}}
+		d.add("database", Problem, "%v; write it as postgres://USER:PASSWORD@HOST:5432/DATABASE", err)
+		return
 	}
-	d := &diagnosis{o: o, conn: conn, user: c.ConnConfig.User}
+	if d.conn, err = pgx.ConnectConfig(ctx, c.ConnConfig); err != nil {
+		d.add("database", Problem, "%s", unreachable(c.ConnConfig, err))
+		return
+	}
+	d.user = c.ConnConfig.User
 	defer func() { _ = d.conn.Close(context.WithoutCancel(ctx)) }() // nothing is lost with it
 	d.add("database", Fine, "connected to %s on %s as %s", c.ConnConfig.Database, hostOf(c.ConnConfig), d.user)
 	for _, look := range []struct {
-		name string
-		at   func(ctx context.Context) error
+		name   string
+		at     func(ctx context.Context) error
+		wanted bool
 	}{
-		{"postgresql", d.version}, {"connections", d.connections}, {"session", d.session}, {"notifications", d.notifications},
-		{"schema", d.schema}, {"migrations", d.migrations}, {"pgmq", d.pgmq}, {"uuid", d.uuid}, {"queues", d.queues}, {"privileges", d.privileges},
+		{"postgresql", d.version, true},
+		{"connections", d.connections, true},
+		{"session", d.session, true},
+		{"notifications", d.notifications, d.messages},
+		{"schema", d.schema, true},
+		{"migrations", d.migrations, true},
+		{"pgmq", d.pgmq, d.messages},
+		{"uuid", d.uuid, d.steps},
+		{"queues", d.queues, d.messages},
+		{"privileges", d.privileges, true},
 	} {
+		if !look.wanted {
+			continue
+		}
 		if err := look.at(ctx); err != nil {
 			d.add(look.name, Problem, "cannot be looked at: %v", err)
 		}
 	}
-	return d.checks
 }
 
-// diagnosis is a Diagnose under way.
-type diagnosis struct {
-	o      Options
-	conn   *pgx.Conn
-	user   string
-	checks []Check
-}
+// ofQueuesAlone are the checks whose names tell which database they are of by
+// themselves.
+var ofQueuesAlone = []string{"notifications", "pgmq", "queues"}
 
 func (d *diagnosis) add(name string, status Status, format string, args ...any) {
+	if !d.steps && !slices.Contains(ofQueuesAlone, name) {
+		name = "queue " + name
+	}
 	detail := strings.Join(strings.Fields(fmt.Sprintf(format, args...)), " ") // in one line
 	d.checks = append(d.checks, Check{name, status, detail})
 }
@@ -276,33 +311,53 @@ const (
 const runMigrations = "run the migrations of the deployment (those of tasker-server 0.1.8)"
 
 func (d *diagnosis) schema(ctx context.Context) error {
-	var names []string
-	for _, t := range neededTables {
-		names = append(names, "tasker."+t.name)
+	var tables, functions, there []string
+	if d.steps {
+		for _, t := range neededTables {
+			tables = append(tables, "tasker."+t.name)
+		}
+		there = append(there, fmt.Sprintf("%d tables", len(tables)))
 	}
-	missing, err := d.present(ctx, tablesSQL, names)
+	if d.messages {
+		functions = []string{"tasker.pgmq_send_with_notify", "tasker.extract_queue_namespace"}
+		there = append(there, "the functions for messages")
+	}
+	missing, err := d.present(ctx, tablesSQL, tables)
 	if err != nil {
 		return err
 	}
-	gone, err := d.present(ctx, functionsSQL, []string{"tasker.pgmq_send_with_notify", "tasker.extract_queue_namespace"})
+	gone, err := d.present(ctx, functionsSQL, functions)
 	if err != nil {
 		return err
 	}
 	missing = append(missing, gone...)
 	switch {
-	case len(missing) == len(names)+2:
+	case len(missing) == len(tables)+len(functions):
 		d.add("schema", Problem, "this is not the database of a Tasker deployment: %s, or correct the URL", runMigrations)
 	case len(missing) > 0:
 		d.add("schema", Problem, "%s missing: %s", strings.Join(missing, ", "), runMigrations)
 	default:
-		d.add("schema", Fine, "%d tables and the functions for messages are there", len(names))
+		d.add("schema", Fine, "%s are there", strings.Join(there, " and "))
 	}
 	return nil
 }
 
-// neededMigrations are the versions of the schema that the protocol is of.
-var neededMigrations = []int64{
-	20250810140001, 20250826180921, 20260110000001, 20260110000002, 20260110000003, 20260120000001, 20260125000001, 20260306000001,
+// The versions of the schema that the protocol is of.
+var (
+	messageMigrations = []int64{20250810140001, 20250826180921}
+	stepMigrations    = []int64{20260110000001, 20260110000002, 20260110000003, 20260120000001, 20260125000001, 20260306000001}
+)
+
+// neededMigrations are those that the database must have. It may have the others
+// too.
+func (d *diagnosis) neededMigrations() (needed []int64) {
+	if d.messages {
+		needed = append(needed, messageMigrations...)
+	}
+	if d.steps {
+		needed = append(needed, stepMigrations...)
+	}
+	return needed
 }
 
 func (d *diagnosis) migrations(ctx context.Context) error {
@@ -340,11 +395,11 @@ func (d *diagnosis) migrations(ctx context.Context) error {
 		if !m.Success {
 			failed = append(failed, fmt.Sprint(m.Version))
 		}
-		if m.Version > slices.Max(neededMigrations) {
+		if m.Version > slices.Max(stepMigrations) {
 			newer = append(newer, fmt.Sprint(m.Version))
 		}
 	}
-	for _, version := range neededMigrations {
+	for _, version := range d.neededMigrations() {
 		if _, known := done[version]; !known {
 			missing = append(missing, fmt.Sprint(version))
 		}
@@ -357,7 +412,7 @@ func (d *diagnosis) migrations(ctx context.Context) error {
 	case len(newer) > 0:
 		d.add("migrations", Warning, "%s newer than this worker knows: run its tests before you rely on it", strings.Join(newer, ", "))
 	default:
-		d.add("migrations", Fine, "all %d were run", len(neededMigrations))
+		d.add("migrations", Fine, "all %d were run", len(d.neededMigrations()))
 	}
 	return nil
 }
@@ -487,16 +542,23 @@ func (d *diagnosis) privileges(ctx context.Context) error {
 	if err != nil {
 		names = nil // told by queues
 	}
-	wanted := []privilege{{"schema", "tasker", "USAGE"}, {"schema", "pgmq", "USAGE"}, {"table", "pgmq.meta", "SELECT"}}
-	for _, t := range neededTables {
-		wanted = append(wanted, privilege{"table", "tasker." + t.name, t.does})
+	wanted := []privilege{{"schema", "tasker", "USAGE"}}
+	if d.messages {
+		wanted = append(wanted, privilege{"schema", "pgmq", "USAGE"}, privilege{"table", "pgmq.meta", "SELECT"})
 	}
-	for _, name := range names {
-		name = strings.ToLower(name)
-		wanted = append(wanted, privilege{"table", "pgmq.q_" + name, "SELECT, INSERT, UPDATE, DELETE"}, privilege{"table", "pgmq.a_" + name, "INSERT"})
+	if d.steps {
+		for _, t := range neededTables {
+			wanted = append(wanted, privilege{"table", "tasker." + t.name, t.does})
+		}
 	}
-	for _, f := range neededFunctions {
-		wanted = append(wanted, privilege{"function", f, "EXECUTE"})
+	if d.messages {
+		for _, name := range names {
+			name = strings.ToLower(name)
+			wanted = append(wanted, privilege{"table", "pgmq.q_" + name, "SELECT, INSERT, UPDATE, DELETE"}, privilege{"table", "pgmq.a_" + name, "INSERT"})
+		}
+		for _, f := range neededFunctions {
+			wanted = append(wanted, privilege{"function", f, "EXECUTE"})
+		}
 	}
 	var lacking []string
 	for _, p := range wanted {

@@ -1,8 +1,10 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -40,7 +42,7 @@ func (s *Source) listen(ctx context.Context) {
 // listenOnce listens until the connection breaks. heard says that it worked
 // for a while.
 func (s *Source) listenOnce(ctx context.Context) (heard bool, err error) {
-	conn, err := pgx.ConnectConfig(ctx, s.pool.Config().ConnConfig.Copy())
+	conn, err := pgx.ConnectConfig(ctx, s.queuePool.Config().ConnConfig.Copy())
 	if err != nil {
 		return false, err
 	}
@@ -57,10 +59,7 @@ func (s *Source) listenOnce(ctx context.Context) (heard bool, err error) {
 	}
 	s.health.setListening(true)
 	if s.counts.Reconnects.Load() > 0 {
-		select {
-		case s.reconnected <- struct{}{}:
-		default:
-		}
+		s.sweepSoon()
 	}
 	// What was sent before is not heard of any more.
 	s.allDue()
@@ -114,8 +113,9 @@ func (s *Source) notified(n *pgconn.Notification) {
 	}
 }
 
-// health is whether the database can be worked with.
+// health is whether a database can be worked with.
 type health struct {
+	of        string
 	mu        sync.Mutex
 	err       error // of the last statement, nil if it was fine
 	since     time.Time
@@ -139,22 +139,52 @@ func (h *health) failed(log *slog.Logger, what string, err error) {
 	h.err = fmt.Errorf("%s: %w", what, err)
 }
 
-// fine notes that a statement went well.
-func (h *health) fine(log *slog.Logger) {
+// fine notes that a statement went well. back says that the last one did not.
+func (h *health) fine(log *slog.Logger) (back bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.err != nil {
-		log.Info("the database is back", "away_for", time.Since(h.since).Round(time.Millisecond).String())
+	back = h.err != nil
+	if back {
+		log.Info("the "+h.of+" is back", "away_for", time.Since(h.since).Round(time.Millisecond).String())
 	}
 	h.err = nil
+	return back
 }
 
-// Health is nil while the database answers. It does no I/O.
+func (h *health) get() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.err
+}
+
+// failed notes a failure of the database that it is of.
+func (s *Source) failed(what string, err error) {
+	var queues queueError
+	if errors.As(err, &queues) {
+		s.queueHealth.failed(s.log, what, err)
+		return
+	}
+	s.health.failed(s.log, what, err)
+}
+
+// fine notes that all databases answer.
+func (s *Source) fine() {
+	s.fineHere()
+	s.queueHealth.fine(s.log)
+}
+
+// fineHere notes that the deployment's database answers. What an outage has
+// left is looked for; where queues are in it, the listener knows of that.
+func (s *Source) fineHere() {
+	if s.health.fine(s.log) && s.queuePool != s.pool {
+		s.sweepSoon()
+	}
+}
+
+// Health is nil while the database, or both, answers. It does no I/O.
 func (s *Source) Health() error {
-	s.health.mu.Lock()
-	defer s.health.mu.Unlock()
-	if s.health.err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, s.health.err)
+	if err := cmp.Or(s.health.get(), s.queueHealth.get()); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return nil
 }

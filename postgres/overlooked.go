@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/gofrs/uuid/v5"
-	"github.com/jackc/pgx/v5"
 )
 
 // tasker-server goes on with a task when a result comes, unless it is enqueuing
@@ -37,18 +36,7 @@ const unfinishedParent = `
 // and of which nothing is under way, or something is ready that nobody
 // enqueues. It returns whether the server was told of a task, and whether the
 // task is to be looked at again: it was busy with it, or a message is under way.
-const goOnSQL = `
-), looked AS MATERIALIZED (
-  SELECT c.task_uuid, c.busy, c.stopped AND (s.active = 0 OR s.ready > 0) AS stopped, s.ended,
-         EXISTS (SELECT 1 FROM {queue} q WHERE q.message->>'task_uuid' = c.task_uuid::text) AS coming
-    FROM candidates c, LATERAL (
-      SELECT count(*) FILTER (WHERE x.to_state IN ('enqueued', 'in_progress', 'enqueued_for_orchestration', 'enqueued_as_error_for_orchestration')) AS active,
-             count(*) FILTER (WHERE x.to_state = 'pending' AND NOT EXISTS (` + unfinishedParent + `)) AS ready,
-             (array_agg(s.workflow_step_uuid ORDER BY x.to_state <> 'complete', s.updated_at DESC)
-               FILTER (WHERE s.results ? 'step_uuid' AND x.to_state IN ('complete', 'error', 'waiting_for_retry')))[1] AS ended
-        FROM tasker.workflow_steps s JOIN tasker.workflow_step_transitions x ON x.workflow_step_uuid = ANY (ARRAY[s.workflow_step_uuid])
-       WHERE s.task_uuid = c.task_uuid AND x.most_recent IS NOT FALSE) s
-), told AS MATERIALIZED (
+const goOnSQL = lookedParts + `, told AS MATERIALIZED (
   SELECT l.task_uuid, tasker.pgmq_send_with_notify($1::text,
            jsonb_build_object('task_uuid', l.task_uuid, 'step_uuid', l.ended, 'correlation_id', t.correlation_id), 0)
     FROM looked l JOIN tasker.tasks t ON t.task_uuid = ANY (ARRAY[l.task_uuid])
@@ -56,23 +44,40 @@ const goOnSQL = `
 )
 SELECT l.task_uuid, t.task_uuid IS NOT NULL, l.busy OR l.coming FROM looked l LEFT JOIN told t USING (task_uuid)`
 
-// overlookedSQL looks at the tasks $2.
-const overlookedSQL = `
+// lookedParts look at the candidates.
+const lookedParts = `
+), looked AS MATERIALIZED (
+  SELECT c.task_uuid, c.busy, c.stopped AND (s.active = 0 OR s.ready > 0) AS stopped, s.ended,
+         {coming} AS coming
+    FROM candidates c, LATERAL (
+      SELECT count(*) FILTER (WHERE x.to_state IN ('enqueued', 'in_progress', 'enqueued_for_orchestration', 'enqueued_as_error_for_orchestration')) AS active,
+             count(*) FILTER (WHERE x.to_state = 'pending' AND NOT EXISTS (` + unfinishedParent + `)) AS ready,
+             (array_agg(s.workflow_step_uuid ORDER BY x.to_state <> 'complete', s.updated_at DESC)
+               FILTER (WHERE s.results ? 'step_uuid' AND x.to_state IN ('complete', 'error', 'waiting_for_retry')))[1] AS ended
+        FROM tasker.workflow_steps s JOIN tasker.workflow_step_transitions x ON x.workflow_step_uuid = ANY (ARRAY[s.workflow_step_uuid])
+       WHERE s.task_uuid = c.task_uuid AND x.most_recent IS NOT FALSE) s
+)`
+
+// comingSQL tells whether there is a message about a candidate.
+const comingSQL = `EXISTS (SELECT 1 FROM {queue} q WHERE q.message->>'task_uuid' = c.task_uuid::text)`
+
+// overlookedTasks looks at the tasks $2.
+const overlookedTasks = `
 WITH candidates AS (
   SELECT k.task_uuid, k.state = 'steps_in_process' AS stopped, k.state IN ('enqueuing_steps', 'evaluating_results') AS busy
     FROM (SELECT u.task_uuid, (SELECT x.to_state FROM tasker.task_transitions x WHERE x.task_uuid = u.task_uuid ORDER BY x.sort_key DESC LIMIT 1) AS state
-            FROM unnest($2::uuid[]) AS u(task_uuid)) k` + goOnSQL
+            FROM unnest($2::uuid[]) AS u(task_uuid)) k`
 
-// tasksSweep looks at the tasks whose state has been the same for $2 seconds,
+// unchangedTasks looks at the tasks whose state has been the same for $2 seconds,
 // and which the workers that should have looked at them did not: they died. A
 // server that fails to evaluate a failure also leaves a task like that.
-const tasksSweep = `
+const unchangedTasks = `
 WITH candidates AS (
   SELECT t.task_uuid, true AS stopped, false AS busy
     FROM tasker.tasks t JOIN tasker.task_transitions x ON x.task_uuid = t.task_uuid
    WHERE NOT t.complete AND x.most_recent AND x.to_state IN ('steps_in_process', 'evaluating_results')
      AND x.created_at < now() AT TIME ZONE 'UTC' - make_interval(secs => $2)
-   ORDER BY x.created_at DESC LIMIT 10000` + goOnSQL
+   ORDER BY x.created_at DESC LIMIT 10000`
 
 // suspects are tasks that the server may have stopped to work on.
 type suspects struct {
@@ -156,7 +161,7 @@ func (s *Source) watchServer(ctx context.Context) {
 			}
 			continue
 		}
-		told, again, err := s.lookAt(ctx, s.pool, s.server.sql(overlookedSQL), tasks)
+		told, again, err := s.lookAtNow(ctx, tasks)
 		if err != nil {
 			if ctx.Err() == nil {
 				s.log.Warn("look at tasks that tasker-server may have stopped to work on", "error", err)
@@ -171,32 +176,11 @@ func (s *Source) watchServer(ctx context.Context) {
 	}
 }
 
-// querier is a pool or a transaction.
-type querier interface {
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-}
-
-// lookAt carries out overlookedSQL or tasksSweep.
-func (s *Source) lookAt(ctx context.Context, db querier, sql string, arg any) (told int, again map[uuid.UUID]bool, err error) {
+// lookAtNow looks at suspects.
+func (s *Source) lookAtNow(ctx context.Context, tasks []uuid.UUID) (told int, again map[uuid.UUID]bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
-	rows, err := db.Query(ctx, sql, s.o.ResultsQueue, arg)
-	if err != nil {
-		return 0, nil, err
-	}
-	again = map[uuid.UUID]bool{}
-	var task uuid.UUID
-	var tells, busy bool
-	_, err = pgx.ForEachRow(rows, []any{&task, &tells, &busy}, func() error {
-		if tells {
-			told++
-		}
-		if busy {
-			again[task] = true
-		}
-		return nil
-	})
-	return told, again, err
+	return s.coupling.lookAt(ctx, s.pool, overlookedTasks, tasks)
 }
 
 func (s *Source) tellOverlooked(n int) {

@@ -77,7 +77,7 @@ func TestTheServerIsToldAgainOfATaskThatItHasStoppedToWorkOn(t *testing.T) {
 		},
 		"a message is under way": {
 			meanwhile: func(d *deployment, task, _ uuid.UUID) {
-				_, err := d.DB().Exec(d.t.Context(), `SELECT pgmq.send('orchestration_step_results', jsonb_build_object('task_uuid', $1::uuid))`, task)
+				_, err := d.QueueDB().Exec(d.t.Context(), `SELECT pgmq.send('orchestration_step_results', jsonb_build_object('task_uuid', $1::uuid))`, task)
 				require.NoError(d.t, err)
 				d.taskMoves(task, "steps_in_process")
 			},
@@ -102,19 +102,19 @@ func TestTheServerIsToldAgainOfATaskThatItHasStoppedToWorkOn(t *testing.T) {
 			s.suspects.mu.Unlock()
 			require.NoError(t, s.Close(t.Context()))
 
-			_, err := d.DB().Exec(t.Context(), `DELETE FROM pgmq.q_orchestration_step_results`)
+			_, err := d.QueueDB().Exec(t.Context(), `DELETE FROM pgmq.q_orchestration_step_results`)
 			require.NoError(t, err)
 			d.stepMoves(id, "complete")
 			c.meanwhile(d, task, id)
 			before := d.waiting("orchestration_step_results")
 			other := d.open()
-			told, again, err := other.lookAt(t.Context(), other.pool, other.server.sql(overlookedSQL), []uuid.UUID{task})
+			told, again, err := other.lookAtNow(t.Context(), []uuid.UUID{task})
 			require.NoError(t, err)
 			require.Equal(t, c.told, told == 1)
 			require.Equal(t, c.again, again[task])
 			if c.told {
 				require.Equal(t, before+1, d.waiting("orchestration_step_results"))
-				require.Equal(t, 1, d.count(`SELECT count(*) FROM pgmq.q_orchestration_step_results WHERE message = jsonb_build_object(
+				require.Equal(t, 1, d.countMessages(`SELECT count(*) FROM pgmq.q_orchestration_step_results WHERE message = jsonb_build_object(
 					'task_uuid', $1::uuid, 'step_uuid', $2::uuid, 'correlation_id', $3::uuid)`, task, id, step.CorrelationID))
 			}
 		})

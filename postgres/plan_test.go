@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tasker-systems/taskerpy/tests/cluster"
@@ -83,20 +85,23 @@ func TestAStepIsFoundAmongAnyNumberOfOthers(t *testing.T) {
 func (d *deployment) rowsRead() map[string]int {
 	d.t.Helper()
 	d.DB().Reset()
+	d.QueueDB().Reset()
 	require.Eventually(d.t, func() bool {
 		return d.count(`SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name = 'tests' AND pid <> pg_backend_pid()`) == 0
 	}, time.Minute, 10*time.Millisecond)
-	rows, err := d.DB().Query(d.t.Context(), `
-		SELECT format('%s.%s', schemaname, relname), seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_user_tables`)
-	require.NoError(d.t, err)
 	read := map[string]int{}
-	for rows.Next() {
+	for _, pool := range []*pgxpool.Pool{d.DB(), d.QueueDB()} {
+		rows, err := pool.Query(d.t.Context(), `
+			SELECT format('%s.%s', schemaname, relname), seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_user_tables`)
+		require.NoError(d.t, err)
 		var table string
 		var n int
-		require.NoError(d.t, rows.Scan(&table, &n))
-		read[table] = n
+		_, err = pgx.ForEachRow(rows, []any{&table, &n}, func() error {
+			read[table] = n
+			return nil
+		})
+		require.NoError(d.t, err)
 	}
-	require.NoError(d.t, rows.Err())
 	require.NotEmpty(d.t, read, fmt.Sprint(read))
 	return read
 }

@@ -7,6 +7,9 @@
 //	claim with hydration   1 statement per batch   (the reference: 19 statements, 4 commits per step)
 //	completion             1 statement per batch   (the reference: 10 statements, 3 commits per step)
 //
+// With the queues in a database of their own (Options.QueueURL) either is a
+// statement in each of the two; see split.
+//
 // A batch is what has gathered while the previous one was under way, so a lone
 // step waits for nobody. Templates are cached, an idle worker waits in LISTEN,
 // and besides there is one statement for all running steps every third of the
@@ -65,6 +68,9 @@ var (
 // Options configure a Source.
 type Options struct {
 	URL string // of the deployment's database
+	// QueueURL is of the database with the queues, where that is another one
+	// (worker-protocol §1.8); empty if it is not.
+	QueueURL string
 	// Templates are registered by Open; steps of their namespaces are claimed.
 	Templates []*template.Template
 	// Namespaces restricts what is claimed; empty means all of Templates.
@@ -76,7 +82,7 @@ type Options struct {
 	// Poll is the longest time for which a lost notification goes unnoticed.
 	Poll           time.Duration
 	MaxBatch       int // steps claimed by one statement
-	MaxConnections int // to the database, one of them for LISTEN
+	MaxConnections int // to a database, one of them for LISTEN
 	MaxResultBytes int // of one step
 	// HandlerTimeout is for steps without timeout_seconds; 0 is none.
 	HandlerTimeout time.Duration
@@ -88,23 +94,6 @@ type Options struct {
 	Observer Observer     // nil observes nothing
 	Log      *slog.Logger // nil discards
 }
-
-// Observer is told of what was done. Its methods must be quick.
-type Observer interface {
-	// ClaimDone tells of a statement that claimed steps of a namespace,
-	// takenOver of them from workers that were gone.
-	ClaimDone(namespace string, claimed, takenOver int, took time.Duration)
-	// StoreDone tells of a statement that stored results.
-	StoreDone(results int, took time.Duration)
-	// ResultStored tells of one stored result.
-	ResultStored(namespace string, success bool)
-}
-
-type blind struct{}
-
-func (blind) ClaimDone(string, int, int, time.Duration) {}
-func (blind) StoreDone(int, time.Duration)              {}
-func (blind) ResultStored(string, bool)                 {}
 
 func (o *Options) fill() {
 	o.Visibility = cmp.Or(o.Visibility, DefaultVisibility)
@@ -130,6 +119,8 @@ type Source struct {
 	log        *slog.Logger
 	uuid       uuid.UUID // of this process, in transitions
 	pool       *pgxpool.Pool
+	queuePool  *pgxpool.Pool // of the database with the queues; it may be pool
+	coupling   coupling
 	queues     []*queue // of the namespaces, sorted by name
 	server     queue    // of results
 	statements statements
@@ -137,9 +128,13 @@ type Source struct {
 	templates templateCache
 	counts    counts
 	waits     waits
-	health    health
-	outbox    outbox
-	suspects  suspects
+	// queueWaits are for connections of queuePool, where that is another pool.
+	queueWaits waits
+	health     health
+	// queueHealth is that of a database with nothing but the queues.
+	queueHealth health
+	outbox      outbox
+	suspects    suspects
 
 	mu    sync.Mutex
 	held  map[uuid.UUID]*claim // by step: ours until their results are stored
@@ -148,13 +143,14 @@ type Source struct {
 	beat  time.Time            // when we last were sure that what we hold is ours
 	wake  chan struct{}        // has room for one: there may be something to claim
 
-	reconnected chan struct{} // has room for one: notifications are heard again
+	reconnected chan struct{} // has room for one: an outage is over
 
 	// writing is held by a statement about what we hold: beats take messages
 	// before transitions, results the other way round.
 	writing sync.Mutex
 
 	finished inbox
+	unsent   inbox // what a queue database does not know yet; see split
 
 	stop    context.CancelFunc // ends the goroutines that Close waits for first
 	running sync.WaitGroup
@@ -174,18 +170,20 @@ func Open(ctx context.Context, o Options) (*Source, error) {
 		o: o, log: o.Log, uuid: id, held: map[uuid.UUID]*claim{}, wake: make(chan struct{}, 1), flushed: make(chan struct{}),
 		beat: time.Now(), reconnected: make(chan struct{}, 1),
 	}
-	s.finished.arrived = make(chan struct{}, 1)
+	s.finished.arrived, s.unsent.arrived = make(chan struct{}, 1), make(chan struct{}, 1)
+	s.health.of, s.queueHealth.of = "database", "queue database"
 	s.suspects.tasks, s.suspects.arrived = map[uuid.UUID]suspicion{}, make(chan struct{}, 1)
 	s.server = queue{name: o.ResultsQueue, table: tableOf(o.ResultsQueue)}
 	s.statements = prepareStatements(o)
-	if s.pool, err = connect(ctx, o, &s.waits); err != nil {
+	s.waits.observer, s.queueWaits.observer = o.Observer, o.Observer
+	if err := s.connect(ctx); err != nil {
 		return nil, err
 	}
 	if err := s.register(ctx); err != nil {
-		s.pool.Close()
+		s.disconnect()
 		return nil, err
 	}
-	s.warm(ctx)
+	s.coupling.prepare(ctx)
 	s.start(ctx)
 	return s, nil
 }
@@ -202,7 +200,9 @@ func (s *Source) start(ctx context.Context) {
 	s.running.Go(func() { s.watchServer(ctx) })
 	go func() {
 		defer close(s.flushed)
+		s.coupling.run(flushing)
 		s.flush(flushing)
+		s.coupling.close()
 	}()
 }
 
@@ -216,7 +216,7 @@ func (s *Source) Close(ctx context.Context) error {
 	s.handBackRunning()
 	s.finished.close()
 	s.outbox.close()
-	defer s.pool.Close()
+	defer s.disconnect()
 	defer s.giveUp()
 	select {
 	case <-s.flushed:

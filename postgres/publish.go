@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/gofrs/uuid/v5"
 	"github.com/jackc/pgx/v5"
@@ -16,6 +17,7 @@ import (
 type outbox struct {
 	mu      sync.Mutex
 	waiting []dispatch.Publication
+	given   uint64        // how many were put
 	arrived chan struct{} // closed and replaced when something comes; nil while nobody waits
 	closed  bool
 }
@@ -24,6 +26,7 @@ func (o *outbox) put(p dispatch.Publication) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.waiting = append(o.waiting, p)
+	o.given++
 	o.tell()
 }
 
@@ -98,7 +101,8 @@ SELECT pg_notify('pgmq_message_ready.' || tasker.extract_queue_namespace($1), te
 )
 
 // Published sends the durable events of a publication and acknowledges the
-// message of its step, in one transaction.
+// message of its step, in one transaction. If the events cannot be stored, the
+// message is acknowledged without them.
 func (s *Source) Published(ctx context.Context, p dispatch.Publication, durable []dispatch.DomainEvent) error {
 	c, ok := p.Handle.(*claim)
 	if !ok {
@@ -106,7 +110,8 @@ func (s *Source) Published(ctx context.Context, p dispatch.Publication, durable 
 	}
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	started := time.Now()
+	err := pgx.BeginFunc(ctx, s.queuePool, func(tx pgx.Tx) error {
 		var batch pgx.Batch
 		for _, e := range durable {
 			event, _ := storable(e.JSON)
@@ -119,12 +124,24 @@ func (s *Source) Published(ctx context.Context, p dispatch.Publication, durable 
 		batch.Queue(s.statements.acknowledge, c.queue.name, []int64{c.msgID})
 		return tx.SendBatch(ctx, &batch).Close()
 	})
+	took := time.Since(started)
+	s.o.Observer.TransactionDone(DomainEvents, took, err == nil)
+	if err != nil {
+		s.counts.EventSendFailures.Add(uint64(len(durable)))
+	}
 	switch {
 	case err == nil:
 		s.counts.Published.Add(uint64(len(durable)))
+		s.messageDone(c)
+		if len(durable) > 0 {
+			s.o.Observer.EventsSent(len(durable), took)
+		}
 	case isOfData(err) && len(durable) > 0:
 		s.log.Error("domain events cannot be stored", "step", c.name, "step_uuid", c.stepUUID, "error", err)
-		return s.Published(ctx, p, nil)
+		if err := s.Published(ctx, p, nil); err != nil {
+			return err
+		}
+		return fmt.Errorf("publish events of step %s: %w: %w", p.StepUUID, dispatch.ErrUnstorable, err)
 	case errors.Is(err, context.Canceled):
 		return dispatch.ErrClosed
 	default:
@@ -134,15 +151,17 @@ func (s *Source) Published(ctx context.Context, p dispatch.Publication, durable 
 	return nil
 }
 
-// unpublishedSQL hydrates a step ($1) whose message ($2) was kept for its
-// events by a worker that died before it published them.
+// unpublishedSQL hydrates a step ($1) whose message ($2) was kept for the events
+// of an attempt by a worker that died before it published them. The step may
+// have been attempted again since.
 const unpublishedSQL = `
 WITH ours AS (
-  SELECT t.workflow_step_uuid FROM tasker.workflow_step_transitions t
+  SELECT t.workflow_step_uuid, (t.metadata->>'events_of_attempt')::int AS attempt, (t.metadata->>'event')::jsonb->'data' AS result
+    FROM tasker.workflow_step_transitions t
    WHERE t.workflow_step_uuid = $1 AND t.metadata->>'events_of_message' = $2::text
    ORDER BY t.sort_key DESC LIMIT 1
 )
-SELECT s.attempts, s.results,` + hydrateColumns + `
+SELECT COALESCE(ours.attempt, s.attempts), ours.result,` + hydrateColumns + `
   FROM ours` + hydrateJoins
 
 // publishAgain takes over the publication of a step's events; false when the
@@ -167,7 +186,7 @@ func (s *Source) publishAgain(ctx context.Context, q *queue, m *message) bool {
 		s.log.Warn("look for unpublished domain events", "step_uuid", m.stepUUID, "error", err)
 		return true // it comes again
 	}
-	c := &claim{queue: q, msgID: m.id, stepUUID: *m.stepUUID}
+	c := &claim{queue: q, msgID: m.id, stepUUID: *m.stepUUID, sent: m.sent()}
 	if attempts != nil {
 		c.attempt = int(*attempts)
 	}
@@ -183,9 +202,13 @@ func (s *Source) publishAgain(ctx context.Context, q *queue, m *message) bool {
 	return true
 }
 
-// Sync waits until the results that were handed in before are stored.
+// Sync waits until the results that were handed in before are stored, and the
+// server is told of them.
 func (s *Source) Sync(ctx context.Context) error {
-	return s.finished.settled(ctx)
+	if err := s.finished.settled(ctx); err != nil {
+		return err
+	}
+	return s.unsent.settled(ctx)
 }
 
 // Subscribe, Consume and Consumed: durable events of a deployment are for

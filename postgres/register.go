@@ -140,7 +140,7 @@ func (s *Source) ensureQueues(ctx context.Context) error {
 			return fmt.Errorf("%w: queue %q: PGMQ wants letters, digits and _, at most %d", ErrUnavailable, name, maxQueueName)
 		}
 	}
-	rows, err := s.pool.Query(ctx, `SELECT w.name FROM unnest($1::text[]) AS w(name)
+	rows, err := s.queuePool.Query(ctx, `SELECT w.name FROM unnest($1::text[]) AS w(name)
 		WHERE NOT EXISTS (SELECT 1 FROM pgmq.meta m WHERE m.queue_name = w.name) ORDER BY w.name`, names)
 	if err != nil {
 		return fmt.Errorf("%w: look for queues: %w", ErrUnavailable, err)
@@ -150,10 +150,10 @@ func (s *Source) ensureQueues(ctx context.Context) error {
 		return fmt.Errorf("%w: look for queues: %w", ErrUnavailable, err)
 	}
 	for _, name := range missing {
-		if _, err := s.pool.Exec(ctx, `SELECT pgmq.create($1)`, name); err != nil {
+		if _, err := s.queuePool.Exec(ctx, `SELECT pgmq.create($1)`, name); err != nil {
 			if code(err) == "42501" {
 				return fmt.Errorf("%w: queue %s does not exist, and %s may not create it: run SELECT pgmq.create('%s') as the owner of the schema pgmq, or grant CREATE on it",
-					ErrUnavailable, name, s.pool.Config().ConnConfig.User, name)
+					ErrUnavailable, name, s.queuePool.Config().ConnConfig.User, name)
 			}
 			// Replicas that start together may both have found it missing.
 			if code(err) != "42P07" && code(err) != "23505" {

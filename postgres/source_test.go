@@ -99,7 +99,7 @@ func TestALostNotificationIsMadeUpForByPolling(t *testing.T) {
 	claim := claimed(t, s, 1)
 	s.Complete(claim[0], success(claim[0], `{}`))
 	// A message without notification.
-	_, err := d.DB().Exec(t.Context(), `SELECT pgmq.send('worker_shop_queue', jsonb_build_object('task_uuid', gen_random_uuid(), 'step_uuid', $1::uuid, 'correlation_id', gen_random_uuid()))`, steps[0])
+	_, err := d.QueueDB().Exec(t.Context(), `SELECT pgmq.send('worker_shop_queue', jsonb_build_object('task_uuid', gen_random_uuid(), 'step_uuid', $1::uuid, 'correlation_id', gen_random_uuid()))`, steps[0])
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { _, _ = s.Claim(ctx, 1) }()
@@ -112,7 +112,7 @@ func TestNotificationsAreHeardAgainAfterTheConnectionBroke(t *testing.T) {
 	s := d.open(func(o *Options) { o.Poll = time.Hour })
 	require.Eventually(t, s.Listening, time.Minute, time.Millisecond)
 	before := s.Stats().Reconnects
-	require.Positive(t, d.TerminateConnections(t.Context(), "taskerpy%"))
+	require.Positive(t, d.TerminateQueueConnections(t.Context(), "taskerpy%"))
 	require.Eventually(t, func() bool { return s.Stats().Reconnects > before && s.Listening() }, time.Minute, time.Millisecond)
 	d.enqueue(1, "check_order")
 	claimed(t, s, 1)
@@ -180,7 +180,7 @@ func TestMessagesThatNothingCanBeDoneWithArePutAside(t *testing.T) {
 		return d.waiting("worker_shop_queue") == 0
 	}, time.Minute, time.Millisecond)
 	require.EqualValues(t, 2, s.Stats().Undecodable)
-	require.Equal(t, 1, d.waiting("orchestration_step_results"))
+	require.Equal(t, 1, d.told())
 }
 
 func TestAStepThatTheTemplateDoesNotHaveFailsForGood(t *testing.T) {

@@ -15,6 +15,7 @@ import "strings"
 // current does not seem to be of use. Sequential scans are turned off.
 type statements struct {
 	complete    string
+	tell        string // for a queue database
 	acknowledge string // $1 a queue, $2 messages that are done with
 }
 
@@ -23,8 +24,13 @@ func prepareStatements(o Options) statements {
 	if o.DeleteMessages {
 		acknowledge = "pgmq.delete"
 	}
+	complete := completeSQL
+	if o.QueueURL != "" {
+		complete = splitCompleteSQL
+	}
 	return statements{
-		complete:    strings.ReplaceAll(completeSQL, "{acknowledge}", acknowledge),
+		complete:    strings.NewReplacer("{acknowledge}", acknowledge, "{results}", "$11").Replace(complete),
+		tell:        strings.NewReplacer("{acknowledge}", acknowledge, "{results}", "$7").Replace(tellSQL),
 		acknowledge: "SELECT " + acknowledge + "($1, $2::bigint[])",
 	}
 }
@@ -81,19 +87,31 @@ const (
 // the same key; so the result of the lost claim, should it come, is fenced off
 // by the claimant's name too.
 const claimSQL = `
-WITH c AS MATERIALIZED (
+WITH ` + readParts + `, ` + claimParts
+
+// lazily is true, and lets the commit of the statement not wait for the disk.
+const lazily = `(SELECT set_config('synchronous_commit', 'off', true)) IS NOT NULL`
+
+// stepOfMessage is the step that the message of a queue's row q names.
+const stepOfMessage = `CASE WHEN q.message->>'step_uuid' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+                 THEN (q.message->>'step_uuid')::uuid END`
+
+// readParts reads messages, claimParts claims the steps of what was read.
+const (
+	readParts = `c AS MATERIALIZED (
   SELECT msg_id FROM {queue}
-   WHERE vt <= clock_timestamp() AND (SELECT set_config('synchronous_commit', 'off', true)) IS NOT NULL
+   WHERE vt <= clock_timestamp() AND ` + lazily + `
    ORDER BY msg_id LIMIT $2 FOR UPDATE SKIP LOCKED
 ), m AS (
   UPDATE {queue} q
      SET vt = clock_timestamp() + make_interval(secs => $1), read_ct = q.read_ct + 1
     FROM c WHERE q.msg_id = ANY (ARRAY[c.msg_id])
   RETURNING q.msg_id, q.read_ct,
-            CASE WHEN q.message->>'step_uuid' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
-                 THEN (q.message->>'step_uuid')::uuid END AS step_uuid
-), first AS (
-  SELECT DISTINCT ON (step_uuid) step_uuid, msg_id, read_ct FROM m WHERE step_uuid IS NOT NULL ORDER BY step_uuid, msg_id
+            ` + stepOfMessage + ` AS step_uuid, extract(epoch FROM clock_timestamp() - q.enqueued_at)::float8 AS age
+)`
+
+	claimParts = `first AS (
+  SELECT DISTINCT ON (step_uuid) step_uuid, msg_id, read_ct, age FROM m WHERE step_uuid IS NOT NULL ORDER BY step_uuid, msg_id
 ), flip AS (
   UPDATE tasker.workflow_step_transitions t
      SET most_recent = false, updated_at = now() AT TIME ZONE 'UTC'
@@ -101,7 +119,7 @@ WITH c AS MATERIALIZED (
    WHERE t.workflow_step_uuid = ANY (ARRAY[f.step_uuid]) AND t.most_recent IS NOT FALSE
      AND (t.to_state = 'enqueued'
           OR t.to_state = 'in_progress' AND t.updated_at < now() AT TIME ZONE 'UTC' - make_interval(secs => $1))
-  RETURNING f.msg_id, f.read_ct, t.workflow_step_uuid, t.to_state, t.sort_key
+  RETURNING f.msg_id, f.read_ct, f.age, t.workflow_step_uuid, t.to_state, t.sort_key
 ), moved AS (
   INSERT INTO tasker.workflow_step_transitions
          (workflow_step_uuid, from_state, to_state, metadata, sort_key, most_recent, created_at, updated_at)
@@ -114,18 +132,19 @@ WITH c AS MATERIALIZED (
      SET in_process = true, attempts = COALESCE(s.attempts, 0) + 1,
          last_attempted_at = now() AT TIME ZONE 'UTC', updated_at = now() AT TIME ZONE 'UTC'
     FROM flip WHERE s.workflow_step_uuid = ANY (ARRAY[flip.workflow_step_uuid])
-  RETURNING flip.msg_id, flip.read_ct, s.workflow_step_uuid, flip.to_state, flip.sort_key + 1 AS sort_key,
+  RETURNING flip.msg_id, flip.read_ct, flip.age, s.workflow_step_uuid, flip.to_state, flip.sort_key + 1 AS sort_key,
             s.attempts, s.max_attempts, s.retryable
 )
-SELECT ours.msg_id, ours.read_ct, ours.workflow_step_uuid, ours.to_state, ours.sort_key,
+SELECT ours.msg_id, ours.read_ct, ours.age, ours.workflow_step_uuid, ours.to_state, ours.sort_key,
        ours.attempts, ours.max_attempts, ours.retryable,` + hydrateColumns + `
   FROM ours` + hydrateJoins + `
 UNION ALL
-SELECT m.msg_id, m.read_ct, m.step_uuid, cur.to_state, NULL, NULL, NULL, NULL,
+SELECT m.msg_id, m.read_ct, m.age, m.step_uuid, cur.to_state, NULL, NULL, NULL, NULL,
        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
   FROM m LEFT JOIN tasker.workflow_step_transitions cur ON cur.workflow_step_uuid = ANY (ARRAY[m.step_uuid]) AND cur.most_recent IS NOT FALSE
  WHERE m.msg_id NOT IN (SELECT msg_id FROM ours)
  ORDER BY 1`
+)
 
 // completeSQL stores results. $1 steps, $2 claim keys, $3 whether each
 // succeeded, $4 results, $5 tasks, $6 their correlation ids, $7 messages, $8
@@ -137,7 +156,20 @@ SELECT m.msg_id, m.read_ct, m.step_uuid, cur.to_state, NULL, NULL, NULL, NULL,
 // grows with the square of the batch. The server is notified of each result as
 // tasker.pgmq_send_with_notify does it (§2.3), but they are sent all at once:
 // that function takes longer for a row than everything else here together.
-const completeSQL = `
+const completeSQL = storeParts + `, ` + tellParts + `
+SELECT step_uuid, task_uuid,
+       ` + enqueuing + `,
+       ` + notify + `
+  FROM notice`
+
+// enqueuing tells whether the server is enqueuing steps of a task.
+const enqueuing = `(SELECT k.to_state FROM tasker.task_transitions k WHERE k.task_uuid = notice.task_uuid ORDER BY k.sort_key DESC LIMIT 1)
+         IN ('enqueuing_steps', 'evaluating_results')`
+
+// storeParts stores results, tellParts tells the server of those in flip, and
+// puts their messages aside.
+const (
+	storeParts = `
 WITH r AS (
   SELECT * FROM unnest($1::uuid[], $2::int[], $3::boolean[], $4::jsonb[], $5::uuid[], $6::uuid[], $7::bigint[], $8::text[], $9::boolean[])
            AS x(step_uuid, claim_sort_key, ok, result, task_uuid, correlation_id, msg_id, queue, done)
@@ -162,30 +194,31 @@ WITH r AS (
                                        'data', result)::text,
            'timestamp', ` + stamp + `,
            'worker_uuid', $10::uuid, 'correlation_id', correlation_id)
-         || CASE WHEN done THEN '{}'::jsonb ELSE jsonb_build_object('events_of_message', msg_id) END,
+         || CASE WHEN done THEN '{}'::jsonb ELSE jsonb_build_object('events_of_message', msg_id, 'events_of_attempt',
+              (SELECT s.attempts FROM tasker.workflow_steps s WHERE s.workflow_step_uuid = flip.step_uuid)) END,
          claim_sort_key + 1, true, now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC'
     FROM flip
-), acked AS MATERIALIZED (
+)`
+
+	tellParts = `acked AS MATERIALIZED (
   SELECT count(*) AS n
     FROM (SELECT queue, array_agg(msg_id) AS mids FROM flip WHERE done GROUP BY queue) g,
          LATERAL {acknowledge}(g.queue, g.mids)
 ), told AS (
-  SELECT array_agg(step_uuid) AS steps, array_agg(message) AS messages, tasker.extract_queue_namespace($11::text) AS namespace
+  SELECT array_agg(step_uuid) AS steps, array_agg(message) AS messages, tasker.extract_queue_namespace({results}::text) AS namespace
     FROM (SELECT step_uuid, jsonb_build_object('task_uuid', task_uuid, 'step_uuid', step_uuid, 'correlation_id', correlation_id) AS message
             FROM flip) f
 ), sent AS (
-  SELECT array_agg(id) AS ids FROM told, LATERAL pgmq.send_batch($11::text, told.messages) id WHERE told.messages IS NOT NULL
+  SELECT array_agg(id) AS ids FROM told, LATERAL pgmq.send_batch({results}::text, told.messages) id WHERE told.messages IS NOT NULL
 ), notice AS MATERIALIZED (
   SELECT x.step_uuid, (x.message->>'task_uuid')::uuid AS task_uuid, 'pgmq_message_ready.' || told.namespace AS channel,
-         json_build_object('event_type', 'message_with_payload', 'msg_id', x.msg_id, 'queue_name', $11::text,
+         json_build_object('event_type', 'message_with_payload', 'msg_id', x.msg_id, 'queue_name', {results}::text,
            'namespace', told.namespace, 'message', x.message, 'ready_at', now(), 'delay_seconds', 0)::text AS payload
     FROM told, sent, unnest(told.steps, told.messages, sent.ids) AS x(step_uuid, message, msg_id)
+)`
+
+	notify = `pg_notify(channel, payload)::text, pg_notify('pgmq_message_ready', payload)::text, (SELECT n FROM acked)`
 )
-SELECT step_uuid, task_uuid,
-       (SELECT k.to_state FROM tasker.task_transitions k WHERE k.task_uuid = notice.task_uuid ORDER BY k.sort_key DESC LIMIT 1)
-         IN ('enqueuing_steps', 'evaluating_results'),
-       pg_notify(channel, payload)::text, pg_notify('pgmq_message_ready', payload)::text, (SELECT n FROM acked)
-  FROM notice`
 
 // storedSQL finds which of the results ($1 steps, $2 claim keys) this process
 // ($3) has stored already, when the connection was lost before the database
@@ -201,7 +234,14 @@ SELECT x.step_uuid
 // server looks at current states only, and has sent the message already. $1
 // steps, $2 claim keys, $3 messages, $4 their queues, $5 whether an attempt
 // had begun, $6 this process.
-const releaseSQL = `
+const releaseSQL = releaseParts + `
+SELECT step_uuid,
+       ` + showAgain
+
+// releaseParts hands steps back, showAgain lets the messages of those in flip
+// be seen.
+const (
+	releaseParts = `
 WITH r AS (
   SELECT * FROM unnest($1::uuid[], $2::int[], $3::bigint[], $4::text[], $5::boolean[])
            AS x(step_uuid, claim_sort_key, msg_id, queue, began)
@@ -224,14 +264,15 @@ WITH r AS (
          jsonb_build_object('event', '{"type":"Enqueue"}', 'worker_uuid', $6::uuid, 'timestamp', ` + stamp + `),
          claim_sort_key + 1, true, now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC'
     FROM flip
-)
-SELECT step_uuid,
-       (SELECT count(*) FROM pgmq.set_vt(queue, msg_id, 0)),
+)`
+
+	showAgain = `(SELECT count(*) FROM pgmq.set_vt(queue, msg_id, 0)),
        pg_notify('pgmq_message_ready.' || tasker.extract_queue_namespace(queue), json_build_object(
          'event_type', 'message_ready', 'msg_id', msg_id, 'queue_name', queue,
          'namespace', tasker.extract_queue_namespace(queue), 'ready_at', now(), 'delay_seconds', 0,
          'payload_omitted', true)::text)::text
   FROM flip`
+)
 
 // lostClaimsSQL finds steps that this process ($1) has claimed: all that it
 // does not know of were claimed by a statement whose answer was lost.
@@ -239,8 +280,7 @@ const lostClaimsSQL = `
 SELECT q.msg_id, t.workflow_step_uuid, t.sort_key
   FROM {queue} q
   JOIN tasker.workflow_step_transitions t
-    ON t.workflow_step_uuid = ANY (ARRAY[CASE WHEN q.message->>'step_uuid' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
-                                              THEN (q.message->>'step_uuid')::uuid END])
+    ON t.workflow_step_uuid = ANY (ARRAY[` + stepOfMessage + `])
    AND t.most_recent IS NOT FALSE AND t.to_state = 'in_progress'
  WHERE t.metadata->>'worker_uuid' = $1::text`
 
@@ -248,12 +288,18 @@ SELECT q.msg_id, t.workflow_step_uuid, t.sort_key
 // $3 steps, $4 claim keys. It returns the steps that are still ours.
 const beatSQL = `
 WITH q AS (
-  UPDATE {queue} SET vt = clock_timestamp() + make_interval(secs => $1) WHERE msg_id = ANY($2::bigint[]) RETURNING msg_id
+  ` + beatMessages + ` RETURNING msg_id
 )
-UPDATE tasker.workflow_step_transitions t SET updated_at = now() AT TIME ZONE 'UTC'
+` + beatSteps
+
+const (
+	beatMessages = `UPDATE {queue} SET vt = clock_timestamp() + make_interval(secs => $1) WHERE msg_id = ANY($2::bigint[])`
+
+	beatSteps = `UPDATE tasker.workflow_step_transitions t SET updated_at = now() AT TIME ZONE 'UTC'
   FROM unnest($3::uuid[], $4::int[]) AS x(step_uuid, sort_key)
  WHERE t.workflow_step_uuid = ANY (ARRAY[x.step_uuid]) AND t.most_recent IS NOT FALSE AND t.to_state = 'in_progress' AND t.sort_key = x.sort_key
 RETURNING t.workflow_step_uuid`
+)
 
 // checkpointSQL stores progress: $1 steps, $2 claim keys, $3 checkpoints
 // without history. What is remembered of earlier ones is bounded by $4. It

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // counts are what Stats shows.
@@ -16,6 +17,8 @@ type counts struct {
 	Lost, Duplicates, Undecodable, Swept              atomic.Uint64
 	Overlooked, Abandoned                             atomic.Uint64
 	Retries, Reconnects, Published                    atomic.Uint64
+	Received, ReceiveFailures, Archived               atomic.Uint64
+	SendFailures, EventSendFailures                   atomic.Uint64
 }
 
 // Stats count what happened since the start.
@@ -37,8 +40,21 @@ type Stats struct {
 	Retries         uint64 // statements that had to be repeated
 	Reconnects      uint64 // of the connection for notifications
 	Published       uint64 // durable domain events sent
-	Held            int    // steps that are ours at the moment
-	Unstored        int    // results that wait to be stored
+	Received        uint64 // messages read, whatever became of them
+	ReceiveFailures uint64 // statements that should have read some
+	Archived        uint64 // messages put aside: archived, or deleted
+	SendFailures    uint64 // results that the server could not be told of, each time
+	// EventSendFailures are durable events that could not be sent, each time.
+	EventSendFailures uint64
+	// Given are the ends of executions that were handed in, and Settled those of
+	// them that nothing more is to be stored of.
+	Given, Settled uint64
+	// Publications are attempts that gave rise to domain events, and Unpublished
+	// those of them that nobody has begun to publish.
+	Publications uint64
+	Unpublished  int
+	Held         int // steps that are ours at the moment
+	Unstored     int // results that wait to be stored, or for the server to be told of
 }
 
 // Stats reports what happened. It does no I/O.
@@ -49,17 +65,26 @@ func (s *Source) Stats() Stats {
 		Checkpoints: c.Checkpoints.Load(), Released: c.Released.Load(), Takeovers: c.Takeovers.Load(), Fenced: c.Fenced.Load(),
 		Lost: c.Lost.Load(), Duplicates: c.Duplicates.Load(), Undecodable: c.Undecodable.Load(), Swept: c.Swept.Load(),
 		Overlooked: c.Overlooked.Load(), Abandoned: c.Abandoned.Load(), Retries: c.Retries.Load(), Reconnects: c.Reconnects.Load(), Published: c.Published.Load(),
+		Received: c.Received.Load(), ReceiveFailures: c.ReceiveFailures.Load(), Archived: c.Archived.Load(),
+		SendFailures: c.SendFailures.Load(), EventSendFailures: c.EventSendFailures.Load(),
 	}
 	s.mu.Lock()
 	st.Held = len(s.held)
 	s.mu.Unlock()
 	s.finished.mu.Lock()
 	st.Unstored = len(s.finished.waiting)
+	st.Given, st.Settled = s.finished.given, s.finished.settledTo
 	s.finished.mu.Unlock()
+	s.outbox.mu.Lock()
+	st.Publications, st.Unpublished = s.outbox.given, len(s.outbox.waiting)
+	s.outbox.mu.Unlock()
+	s.unsent.mu.Lock()
+	st.Unstored += int(s.unsent.given - s.unsent.settledTo)
+	s.unsent.mu.Unlock()
 	return st
 }
 
-// Pool is the state of the connections.
+// Pool is the state of the connections to a database.
 type Pool struct {
 	Size, Idle, Max int
 	Acquires        int64
@@ -67,15 +92,27 @@ type Pool struct {
 	Waits           int64         // acquisitions that took SlowAcquire or longer
 	LongestWait     time.Duration // for a connection
 	Errors          int64         // acquisitions that were given up
+	Unmade          int64         // connections that could not be made
 }
 
-// Pool reports on the connections. It does no I/O.
-func (s *Source) Pool() Pool {
-	p := s.pool.Stat()
+// Pool reports on the connections to the deployment's database. It does no I/O.
+func (s *Source) Pool() Pool { return poolOf(s.pool, &s.waits) }
+
+// QueuePool reports on the connections to the database with the queues, which
+// may be the same ones.
+func (s *Source) QueuePool() Pool {
+	if s.queuePool == s.pool {
+		return s.Pool()
+	}
+	return poolOf(s.queuePool, &s.queueWaits)
+}
+
+func poolOf(pool *pgxpool.Pool, w *waits) Pool {
+	p := pool.Stat()
 	return Pool{
 		Size: int(p.TotalConns()), Idle: int(p.IdleConns()), Max: int(p.MaxConns()),
-		Acquires: p.AcquireCount(), AcquireWait: p.AcquireDuration(), Errors: p.CanceledAcquireCount(),
-		Waits: s.waits.slow.Load(), LongestWait: time.Duration(s.waits.longest.Load()),
+		Acquires: p.AcquireCount(), AcquireWait: p.AcquireDuration(), Errors: p.CanceledAcquireCount(), Unmade: w.unmade.Load(),
+		Waits: w.slow.Load(), LongestWait: time.Duration(w.longest.Load()),
 	}
 }
 
@@ -103,16 +140,22 @@ func (s *Source) QueueDepths(ctx context.Context) ([]QueueDepth, error) {
 			return nil
 		})
 	}
-	if err := s.pool.SendBatch(ctx, &batch).Close(); err != nil {
+	if err := s.queuePool.SendBatch(ctx, &batch).Close(); err != nil {
 		return nil, fmt.Errorf("ask for the depth of queues: %w", err)
 	}
 	return depths, nil
 }
 
-// Ping asks the database whether it is there.
+// Ping asks the database, or both, whether it is there.
 func (s *Source) Ping(ctx context.Context) error {
 	if err := s.pool.Ping(ctx); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	if s.queuePool == s.pool {
+		return nil
+	}
+	if err := s.queuePool.Ping(ctx); err != nil {
+		return fmt.Errorf("queue database: %w: %w", ErrUnavailable, err)
 	}
 	return nil
 }

@@ -31,33 +31,42 @@ const (
 
 // resultsSweep tells the server again of results that it was not told of, by
 // workers that died between the two (worker-protocol §9.3, S1).
-const resultsSweep = `
+const resultsSweep = sendEach + unprocessedResults + withoutMessage
+
+// sendEach sends the queue $2 a message about each of the steps w.
+const sendEach = `
 SELECT count(tasker.pgmq_send_with_notify($2::text,
          jsonb_build_object('task_uuid', w.task_uuid, 'step_uuid', w.step_uuid, 'correlation_id', w.correlation_id), 0))
-  FROM (SELECT k.task_uuid, s.workflow_step_uuid AS step_uuid, k.correlation_id
+  FROM (`
+
+// withoutMessage leaves those of which there is no message in the queue.
+const withoutMessage = `
+           AND NOT EXISTS (SELECT 1 FROM {queue} q WHERE q.message->>'step_uuid' = s.workflow_step_uuid::text)
+         LIMIT 100) w`
+
+// unprocessedResults are results that the server has not looked at for $1
+// seconds.
+const unprocessedResults = `SELECT k.task_uuid, s.workflow_step_uuid AS step_uuid, k.correlation_id
           FROM tasker.workflow_steps s
           JOIN tasker.workflow_step_transitions t ON t.workflow_step_uuid = ANY (ARRAY[s.workflow_step_uuid])
           JOIN tasker.tasks k ON k.task_uuid = ANY (ARRAY[s.task_uuid])
          WHERE NOT s.processed AND t.most_recent IS NOT FALSE AND t.to_state IN ('enqueued_for_orchestration', 'enqueued_as_error_for_orchestration')
-           AND t.created_at < now() AT TIME ZONE 'UTC' - make_interval(secs => $1)
-           AND NOT EXISTS (SELECT 1 FROM {queue} q WHERE q.message->>'step_uuid' = s.workflow_step_uuid::text)
-         LIMIT 100) w`
+           AND t.created_at < now() AT TIME ZONE 'UTC' - make_interval(secs => $1)`
 
 // stepsSweep tells ourselves of steps whose message was never sent, because
 // their queue did not exist (S2).
-const stepsSweep = `
-SELECT count(tasker.pgmq_send_with_notify($2::text,
-         jsonb_build_object('task_uuid', w.task_uuid, 'step_uuid', w.step_uuid, 'correlation_id', w.correlation_id), 0))
-  FROM (SELECT k.task_uuid, s.workflow_step_uuid AS step_uuid, k.correlation_id
+const stepsSweep = sendEach + unclaimedSteps + withoutMessage
+
+// unclaimedSteps are steps of the namespace $3 that nobody has claimed for $1
+// seconds.
+const unclaimedSteps = `SELECT k.task_uuid, s.workflow_step_uuid AS step_uuid, k.correlation_id
           FROM tasker.workflow_steps s
           JOIN tasker.workflow_step_transitions t ON t.workflow_step_uuid = ANY (ARRAY[s.workflow_step_uuid])
           JOIN tasker.tasks k ON k.task_uuid = ANY (ARRAY[s.task_uuid])
           JOIN tasker.named_tasks nt ON nt.named_task_uuid = k.named_task_uuid
           JOIN tasker.task_namespaces tn ON tn.task_namespace_uuid = nt.task_namespace_uuid
          WHERE NOT s.processed AND t.most_recent IS NOT FALSE AND t.to_state = 'enqueued' AND tn.name = $3
-           AND t.created_at < now() AT TIME ZONE 'UTC' - make_interval(secs => $1)
-           AND NOT EXISTS (SELECT 1 FROM {queue} q WHERE q.message->>'step_uuid' = s.workflow_step_uuid::text)
-         LIMIT 100) w`
+           AND t.created_at < now() AT TIME ZONE 'UTC' - make_interval(secs => $1)`
 
 // abandonedSweep takes up tasks that a server, or its database, died over while
 // it was enqueuing their steps, which the server itself never does: nothing has
@@ -111,6 +120,14 @@ func (s *Source) sweepOn(ctx context.Context) {
 	}
 }
 
+// sweepSoon has a sweep follow on an outage.
+func (s *Source) sweepSoon() {
+	select {
+	case s.reconnected <- struct{}{}:
+	default:
+	}
+}
+
 // sweep runs all sweeps, unless another worker does at the moment.
 func (s *Source) sweep(ctx context.Context, age float64) error {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
@@ -124,19 +141,19 @@ func (s *Source) sweep(ctx context.Context, age float64) error {
 	if err := tx.QueryRow(ctx, `SELECT pg_try_advisory_xact_lock($1)`, int64(sweepLock)).Scan(&mine); err != nil || !mine {
 		return err
 	}
-	var results int64
-	if err := tx.QueryRow(ctx, s.server.sql(resultsSweep), age, s.server.name).Scan(&results); err != nil {
+	results, err := s.coupling.resendResults(ctx, tx, age)
+	if err != nil {
 		return fmt.Errorf("results: %w", err)
 	}
 	var steps int64
 	for _, q := range s.queues {
-		var n int64
-		if err := tx.QueryRow(ctx, q.sql(stepsSweep), age, q.name, q.namespace).Scan(&n); err != nil {
+		n, err := s.coupling.resendSteps(ctx, tx, q, age)
+		if err != nil {
 			return fmt.Errorf("namespace %s: %w", q.namespace, err)
 		}
 		steps += n
 	}
-	told, _, err := s.lookAt(ctx, tx, s.server.sql(tasksSweep), age)
+	told, _, err := s.coupling.lookAt(ctx, tx, unchangedTasks, age)
 	if err != nil {
 		return fmt.Errorf("tasks: %w", err)
 	}

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -13,9 +14,14 @@ import (
 // reference's slow_acquire_threshold_ms.
 const SlowAcquire = 100 * time.Millisecond
 
-// waits measures how long one waits for a connection of a pool. It is a
-// pgx.QueryTracer because a pool takes its tracers from there.
-type waits struct{ slow, longest atomic.Int64 }
+// waits measures how long one waits for a connection of a pool, and counts
+// those that cannot be made. It is a pgx.QueryTracer because a pool takes its
+// tracers from there.
+type waits struct {
+	slow, longest atomic.Int64
+	unmade        atomic.Int64
+	observer      Observer
+}
 
 type waitStart struct{}
 
@@ -31,11 +37,24 @@ func (w *waits) TraceAcquireEnd(ctx context.Context, _ *pgxpool.Pool, _ pgxpool.
 		return
 	}
 	wait := time.Since(since)
+	w.observer.ConnectionTaken(wait)
 	if wait >= SlowAcquire {
 		w.slow.Add(1)
 	}
 	for longest := w.longest.Load(); int64(wait) > longest && !w.longest.CompareAndSwap(longest, int64(wait)); {
 		longest = w.longest.Load()
+	}
+}
+
+// TraceConnectStart implements pgx.ConnectTracer.
+func (*waits) TraceConnectStart(ctx context.Context, _ pgx.TraceConnectStartData) context.Context {
+	return ctx
+}
+
+// TraceConnectEnd implements pgx.ConnectTracer.
+func (w *waits) TraceConnectEnd(ctx context.Context, made pgx.TraceConnectEndData) {
+	if made.Err != nil && !errors.Is(ctx.Err(), context.Canceled) {
+		w.unmade.Add(1)
 	}
 }
 

@@ -26,6 +26,7 @@ const askTimeout = time.Second
 type Deployment interface {
 	Stats() postgres.Stats
 	Pool() postgres.Pool
+	QueuePool() postgres.Pool
 	QueueDepths(ctx context.Context) ([]postgres.QueueDepth, error)
 	Ping(ctx context.Context) error
 	Health() error

@@ -28,6 +28,7 @@ import (
 type deployment struct {
 	stats     func() postgres.Stats
 	pool      postgres.Pool
+	queuePool postgres.Pool
 	depths    []postgres.QueueDepth
 	ping      func(ctx context.Context) error
 	health    error
@@ -43,6 +44,8 @@ func (d *deployment) Stats() postgres.Stats {
 }
 
 func (d *deployment) Pool() postgres.Pool { return d.pool }
+
+func (d *deployment) QueuePool() postgres.Pool { return d.queuePool }
 
 func (d *deployment) QueueDepths(context.Context) ([]postgres.QueueDepth, error) {
 	return d.depths, d.queuesErr
@@ -110,7 +113,7 @@ func TestAWorkersHealthHasExactlyTheFieldsOfTheSpec(t *testing.T) {
 
 func TestAWorkersReadinessHasExactlyTheFieldsOfTheSpec(t *testing.T) {
 	body := decode[object](t, askWorker(t, server.WorkerOptions{
-		Deployment:  &deployment{pool: postgres.Pool{Size: 5, Idle: 4, Max: 25, Acquires: 90, AcquireWait: 9 * time.Millisecond, Waits: 1, LongestWait: 2 * time.Millisecond, Errors: 2}},
+		Deployment:  &deployment{pool: postgres.Pool{Size: 5, Idle: 4, Max: 25, Acquires: 90, AcquireWait: 9 * time.Millisecond, Waits: 1, LongestWait: 2 * time.Millisecond, Errors: 2}, queuePool: postgres.Pool{Size: 2, Idle: 2, Max: 4}},
 		Environment: "test", Version: "1.2.3",
 	}, http.MethodGet, "/health/ready"))
 	require.Equal(t, []string{"checks", "status", "system_info", "timestamp", "worker_id"}, keysOf(body))
@@ -127,6 +130,8 @@ func TestAWorkersReadinessHasExactlyTheFieldsOfTheSpec(t *testing.T) {
 		"active_connections": 1.0, "idle_connections": 4.0, "max_connections": 25.0, "utilization_percent": 4.0, "total_acquires": 90.0,
 		"slow_acquires": 1.0, "acquire_errors": 2.0, "average_acquire_time_ms": 0.1, "max_acquire_time_ms": 2.0,
 	}, pools["tasker_pool"])
+	require.EqualValues(t, 2, pools["pgmq_pool"].(object)["idle_connections"])
+	require.EqualValues(t, 4, pools["pgmq_pool"].(object)["max_connections"])
 	delete(system, "pool_utilization")
 	require.Equal(t, object{
 		"version": "1.2.3", "environment": "test", "uptime_seconds": 0.0, "worker_type": "command_processor",

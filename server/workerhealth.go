@@ -51,7 +51,7 @@ type systemInfo struct {
 	Pools           poolPairs `json:"pool_utilization"`
 }
 
-// poolPairs is one pool twice: tasks and queues are in one database.
+// poolPairs is one pool twice where tasks and queues are in one database.
 type poolPairs struct {
 	Tasker poolUse `json:"tasker_pool"`
 	PGMQ   poolUse `json:"pgmq_pool"`
@@ -265,6 +265,14 @@ func (w *Worker) breakers() workerCheck {
 
 func (w *Worker) system() systemInfo {
 	p := w.o.Deployment.Pool()
+	return systemInfo{
+		Version: w.o.Version, Environment: w.o.Environment, UptimeSeconds: int64(time.Since(w.started).Seconds()),
+		WorkerType: "command_processor", PoolSize: p.Size, ProcessorActive: !w.Draining(),
+		Namespaces: w.o.Deployment.Namespaces(), Pools: poolPairs{useOf(p), useOf(w.o.Deployment.QueuePool())},
+	}
+}
+
+func useOf(p postgres.Pool) poolUse {
 	use := poolUse{
 		Active: p.Size - p.Idle, Idle: p.Idle, Max: p.Max,
 		TotalAcquires: p.Acquires, SlowAcquires: p.Waits, AcquireErrors: p.Errors,
@@ -276,9 +284,5 @@ func (w *Worker) system() systemInfo {
 	if p.Acquires > 0 {
 		use.AverageAcquire = float64(p.AcquireWait) / float64(time.Millisecond) / float64(p.Acquires)
 	}
-	return systemInfo{
-		Version: w.o.Version, Environment: w.o.Environment, UptimeSeconds: int64(time.Since(w.started).Seconds()),
-		WorkerType: "command_processor", PoolSize: p.Size, ProcessorActive: !w.Draining(),
-		Namespaces: w.o.Deployment.Namespaces(), Pools: poolPairs{use, use},
-	}
+	return use
 }

@@ -180,7 +180,7 @@ func (p *Program) start(ctx context.Context) (*programWorker, error) {
 		return nil, err
 	}
 	w := &programWorker{sources: from, status: newStatus(p.c.Config, ts), unserve: func(context.Context) error { return nil }}
-	w.publisher = domainevent.New(domainevent.Options{Source: w.source(), Python: domainevent.NewBuiltIn(p.c.Log), Log: p.c.Log})
+	w.publisher = domainevent.New(domainevent.Options{Source: w.source(), Python: domainevent.NewBuiltIn(p.c.Log), Remote: w.deployment != nil, Observer: p.c.EventObserver, Log: p.c.Log})
 	if p.c.Serve != nil {
 		var url string
 		url, w.unserve, err = p.c.Serve(Served{w.engine, w.deployment, ts, w.publisher.Stats})

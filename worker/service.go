@@ -55,7 +55,7 @@ func (w *Worker) Exhausted() <-chan struct{} { return w.exhausted }
 // startEvents starts publishing domain events, if a template declares some or
 // somebody has subscribed to what handlers may publish themselves.
 func (w *Worker) startEvents(ctx context.Context, c Config) error {
-	o := domainevent.Options{Source: w.source(), Log: c.Log}
+	o := domainevent.Options{Source: w.source(), Remote: w.deployment != nil, Observer: c.EventObserver, Log: c.Log}
 	w.publisher = domainevent.New(o)
 	if !w.python.subscribers && !slices.ContainsFunc(w.python.report.Templates, declaresEvents) {
 		return nil

@@ -80,6 +80,7 @@ type Config struct {
 	Accept func(Report) error
 
 	Metrics        dispatch.Metrics
+	EventObserver  domainevent.Observer // nil observes nothing
 	CommitObserver func(took time.Duration, changes int)
 }
 

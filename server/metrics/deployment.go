@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"context"
+	"math"
 	"sync"
 	"time"
 
@@ -20,15 +21,22 @@ type Deployment interface {
 	QueueDepths(ctx context.Context) ([]postgres.QueueDepth, error)
 	Health() error
 	Listening() bool
+	Namespaces() []string
 }
 
 const (
 	// depthTimeout is how long a scrape waits for the depths of the queues.
 	depthTimeout = time.Second
 
-	// Results that wait to be stored make the channel of results degraded,
-	// then critical.
-	manyResults, tooManyResults = 1000, 10_000
+	// What waits in a channel without a bound makes it degraded, then critical.
+	manyWaiting, tooManyWaiting = 1000, 10_000
+
+	// nearlyFull and full are shares of a bounded channel with the same
+	// meaning, as in the reference.
+	nearlyFull, full = 0.8, 0.95
+
+	// slowSend is the reference's slow_send_threshold_ms.
+	slowSend = 100 * time.Millisecond
 )
 
 // Labels whose values are always the same, as in the reference.
@@ -37,6 +45,22 @@ const (
 	resultType  = "completion"
 	pool        = "worker"
 )
+
+// What messages are about, as the reference names it.
+const (
+	typeStep   = "StepMessage"
+	typeResult = "StepExecutionResult"
+	typeEvent  = "DomainEvent"
+)
+
+// latencyBuckets go from 1 ms to an hour, in milliseconds: messages may wait for
+// long, and handlers run for long.
+var latencyBuckets = []float64{
+	1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 300_000, 900_000, 3_600_000,
+}
+
+// handInBuckets go from 1 µs to 1 s, in milliseconds.
+var handInBuckets = []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 10, 100, 1000}
 
 // batchBuckets are for the size of a batch.
 var batchBuckets = []float64{0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000}
@@ -64,17 +88,27 @@ type deployment struct {
 	storeDuration        *prometheus.HistogramVec
 	transactions         *prometheus.HistogramVec
 	storeBatch           prometheus.Histogram
+	received             *prometheus.HistogramVec
+	sent                 *prometheus.HistogramVec
+	latency              *prometheus.HistogramVec
+	checkouts            *prometheus.HistogramVec
+	handedIn             prometheus.Histogram
+	slowSends            prometheus.Counter
+	events               *events
 
-	mu     sync.Mutex
-	stored map[string]*storedSeries // by namespace
+	mu         sync.RWMutex
+	namespaces map[string]*namespaceSeries
 
 	asking  singleflight.Group
 	numbers []number
 	depth   depthDescs
 }
 
-// storedSeries are the label children for results of a namespace.
-type storedSeries struct{ succeeded, failed prometheus.Counter }
+// namespaceSeries are the label children for steps of a namespace.
+type namespaceSeries struct {
+	succeeded, failed, released prometheus.Counter
+	latency                     prometheus.Observer
+}
 
 // number is one that is asked for at each scrape.
 type number struct {
@@ -93,6 +127,8 @@ type numbers struct {
 	returned uint64 // from handlers
 	healthy  bool
 	listens  bool
+
+	dispatches bool // or else a program polls for steps
 }
 
 type depthDescs struct{ workerDepth, workerAge, depth, age *prometheus.Desc }
@@ -113,13 +149,24 @@ func newDeployment(m *Metrics) *deployment {
 		transitions:   counter("tasker_step_state_transitions_total", "State transitions of steps made here.", "namespace", "from_state", "to_state"),
 		claimDuration: histogram("tasker_step_claim_duration_milliseconds", "Time of a statement that claims and hydrates a batch.", durationBuckets, "namespace", "claim_method"),
 		claimBatch:    histogram("tasker_worker_claim_batch_steps", "Steps claimed by one statement.", batchBuckets, "namespace"),
+		received:      histogram("tasker_message_receive_duration_milliseconds", "Time of a statement that reads messages, also if there are none.", durationBuckets, "namespace"),
+		sent:          histogram("tasker_message_send_duration_milliseconds", "Time of a transaction that sends messages.", durationBuckets, "message_type"),
+		latency:       histogram("tasker_message_latency_milliseconds", "Time from the sending of a step's message until it is done with.", latencyBuckets, "namespace", "message_type"),
+		checkouts:     histogram("tasker_db_pool_checkout_duration_milliseconds", "Time that was waited for a connection.", durationBuckets, "pool"),
+		handedIn: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "tasker_ffi_completion_send_duration_milliseconds", Help: "Time that a lane took to hand a result in.", Buckets: handInBuckets,
+		}),
+		slowSends: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tasker_ffi_completion_slow_sends_total", Help: "Results whose handing in took longer than 100 ms.",
+		}),
+		events:        newEvents(),
 		storeDuration: histogram("tasker_step_result_submission_duration_milliseconds", "Time of a statement that stores a batch of results.", durationBuckets, "result_type"),
-		transactions:  histogram("tasker_db_transaction_duration_milliseconds", "Time of a transaction, which is one statement.", durationBuckets, "transaction_type", "result"),
+		transactions:  histogram("tasker_db_transaction_duration_milliseconds", "Time of a transaction.", durationBuckets, "transaction_type", "result"),
 		storeBatch: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "tasker_worker_result_batch_results", Help: "Results stored by one statement.", Buckets: batchBuckets,
 		}),
-		stored:  map[string]*storedSeries{},
-		numbers: deploymentNumbers(),
+		namespaces: map[string]*namespaceSeries{},
+		numbers:    deploymentNumbers(),
 		depth: depthDescs{
 			workerDepth: desc("tasker_worker_queue_depth", "Messages in the queue of a namespace.", "namespace"),
 			workerAge:   desc("tasker_worker_queue_oldest_message_age_seconds", "Age of the oldest message of a namespace.", "namespace"),
@@ -131,7 +178,8 @@ func newDeployment(m *Metrics) *deployment {
 
 // observed are the collectors that count by themselves.
 func (d *deployment) observed() []prometheus.Collector {
-	return []prometheus.Collector{d.claimed, d.transitions, d.claimDuration, d.claimBatch, d.storeDuration, d.storeBatch, d.transactions}
+	return append(d.events.collectors(), d.claimed, d.transitions, d.claimDuration, d.claimBatch, d.storeDuration, d.storeBatch,
+		d.transactions, d.received, d.sent, d.latency, d.checkouts, d.handedIn, d.slowSends)
 }
 
 // ClaimDone observes a statement that claimed steps of a namespace, takenOver
@@ -142,9 +190,12 @@ func (m *Metrics) ClaimDone(namespace string, claimed, takenOver int, took time.
 	if d == nil {
 		return
 	}
-	d.claimDuration.WithLabelValues(namespace, claimMethod).Observe(milliseconds(took))
-	d.transactions.WithLabelValues("step_claim", "commit").Observe(milliseconds(took))
+	d.received.WithLabelValues(namespace).Observe(milliseconds(took))
 	d.claimBatch.WithLabelValues(namespace).Observe(float64(claimed))
+	if claimed == 0 {
+		return
+	}
+	d.claimDuration.WithLabelValues(namespace, claimMethod).Observe(milliseconds(took))
 	d.claimed.WithLabelValues(namespace, claimMethod).Add(float64(claimed))
 	d.transitions.WithLabelValues(namespace, "enqueued", "in_progress").Add(float64(claimed - takenOver))
 	if takenOver > 0 {
@@ -156,7 +207,7 @@ func (m *Metrics) ClaimDone(namespace string, claimed, takenOver int, took time.
 func (m *Metrics) StoreDone(results int, took time.Duration) {
 	if d := m.deployment; d != nil {
 		d.storeDuration.WithLabelValues(resultType).Observe(milliseconds(took))
-		d.transactions.WithLabelValues("step_result", "commit").Observe(milliseconds(took))
+		d.sent.WithLabelValues(typeResult).Observe(milliseconds(took))
 		d.storeBatch.Observe(float64(results))
 	}
 }
@@ -164,7 +215,7 @@ func (m *Metrics) StoreDone(results int, took time.Duration) {
 // ResultStored observes one stored result.
 func (m *Metrics) ResultStored(namespace string, success bool) {
 	if d := m.deployment; d != nil {
-		s := d.storedOf(namespace)
+		s := d.of(namespace)
 		if success {
 			s.succeeded.Inc()
 		} else {
@@ -173,16 +224,73 @@ func (m *Metrics) ResultStored(namespace string, success bool) {
 	}
 }
 
-func (d *deployment) storedOf(namespace string) *storedSeries {
+// StepReleased observes a step that was handed back.
+func (m *Metrics) StepReleased(namespace string) {
+	if d := m.deployment; d != nil {
+		d.of(namespace).released.Inc()
+	}
+}
+
+// MessageDone observes a message of a step that was put aside.
+func (m *Metrics) MessageDone(namespace string, age time.Duration) {
+	if d := m.deployment; d != nil {
+		d.of(namespace).latency.Observe(milliseconds(age))
+	}
+}
+
+// ResultGiven observes how long it took to hand a result in.
+func (m *Metrics) ResultGiven(took time.Duration) {
+	if d := m.deployment; d != nil {
+		d.handedIn.Observe(milliseconds(took))
+		if took > slowSend {
+			d.slowSends.Inc()
+		}
+	}
+}
+
+// EventsSent observes a transaction that sent durable domain events.
+func (m *Metrics) EventsSent(_ int, took time.Duration) {
+	if d := m.deployment; d != nil {
+		d.sent.WithLabelValues(typeEvent).Observe(milliseconds(took))
+	}
+}
+
+// TransactionDone observes a transaction.
+func (m *Metrics) TransactionDone(what postgres.Transaction, took time.Duration, committed bool) {
+	if d := m.deployment; d != nil {
+		result := "rollback"
+		if committed {
+			result = "commit"
+		}
+		d.transactions.WithLabelValues(string(what), result).Observe(milliseconds(took))
+	}
+}
+
+// ConnectionTaken observes how long somebody waited for a connection.
+func (m *Metrics) ConnectionTaken(wait time.Duration) {
+	if d := m.deployment; d != nil {
+		d.checkouts.WithLabelValues(pool).Observe(milliseconds(wait))
+	}
+}
+
+func (d *deployment) of(namespace string) *namespaceSeries {
+	d.mu.RLock()
+	s := d.namespaces[namespace]
+	d.mu.RUnlock()
+	if s != nil {
+		return s
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	s := d.stored[namespace]
+	s = d.namespaces[namespace]
 	if s == nil {
-		s = &storedSeries{
+		s = &namespaceSeries{
 			succeeded: d.transitions.WithLabelValues(namespace, "in_progress", "enqueued_for_orchestration"),
 			failed:    d.transitions.WithLabelValues(namespace, "in_progress", "enqueued_as_error_for_orchestration"),
+			released:  d.transitions.WithLabelValues(namespace, "in_progress", "enqueued"),
+			latency:   d.latency.WithLabelValues(namespace, typeStep),
 		}
-		d.stored[namespace] = s
+		d.namespaces[namespace] = s
 	}
 	return s
 }
@@ -196,14 +304,9 @@ func (d *deployment) Describe(out chan<- *prometheus.Desc) {
 			out <- n.desc
 		}
 	}
-	for _, one := range []*prometheus.Desc{d.depth.workerDepth, d.depth.workerAge, d.depth.depth, d.depth.age, checkoutDesc()} {
+	for _, one := range []*prometheus.Desc{d.depth.workerDepth, d.depth.workerAge, d.depth.depth, d.depth.age} {
 		out <- one
 	}
-}
-
-// checkoutDesc is of the one summary that the pool keeps by itself.
-func checkoutDesc() *prometheus.Desc {
-	return prometheus.NewDesc("tasker_db_pool_checkout_duration_milliseconds", "Time that was waited for connections.", []string{"pool"}, nil)
 }
 
 // Collect implements prometheus.Collector.
@@ -220,15 +323,16 @@ func (d *deployment) Collect(out chan<- prometheus.Metric) {
 		now.events = from.Events()
 	}
 	if from.Dispatch != nil {
-		now.dispatch = from.Dispatch()
+		now.dispatch, now.dispatches = from.Dispatch(), true
 	}
 	for i := range d.m.done {
 		now.returned += d.m.done[i].Load()
 	}
 	for _, n := range d.numbers {
-		out <- prometheus.MustNewConstMetric(n.desc, n.kind, n.value(now), n.labels...)
+		if value := n.value(now); !math.IsNaN(value) {
+			out <- prometheus.MustNewConstMetric(n.desc, n.kind, value, n.labels...)
+		}
 	}
-	out <- prometheus.MustNewConstSummary(checkoutDesc(), uint64(max(now.pool.Acquires, 0)), milliseconds(now.pool.AcquireWait), nil, pool)
 	for _, q := range d.depths(from.Deployment) {
 		for desc, value := range map[*prometheus.Desc]float64{
 			d.depth.workerDepth: float64(q.Messages), d.depth.workerAge: q.Oldest.Seconds(),

@@ -13,7 +13,7 @@
 //	tasker_step_queue_wait_milliseconds{namespace}                    histogram, from claim to handler
 //	tasker_engine_commit_duration_milliseconds                        histogram, one per durable commit
 //	tasker_engine_commit_changes                                      histogram, state changes per commit
-//	tasker_steps_active_executions                                    gauge, steps inside handlers
+//	tasker_steps_active_executions{namespace}                         gauge, steps inside handlers
 //	tasker_steps_queued                                               gauge, claimed steps that wait for a lane
 //	tasker_steps_window                                               gauge, steps that may be claimed and unfinished
 //	tasker_steps_longest_execution_milliseconds                       gauge, of the steps inside handlers

@@ -149,7 +149,9 @@ func TestGaugesShowWhereThingsStandAtTheScrape(t *testing.T) {
 	m.Follow(metrics.Sources{
 		Engine: e,
 		Dispatch: func() dispatch.Stats {
-			return dispatch.Stats{Queued: 5, Running: 2, Stuck: 1, Timeouts: 9, Longest: 1500 * time.Millisecond}
+			return dispatch.Stats{
+				Queued: 5, Running: 2, Stuck: 1, Timeouts: 9, Longest: 1500 * time.Millisecond, Namespaces: map[string]int{"shop": 2},
+			}
 		},
 		Lanes: func() map[state.State]int {
 			return map[state.State]int{state.Idle: 3, state.Running: 2, state.Failed: 1}
@@ -158,23 +160,23 @@ func TestGaugesShowWhereThingsStandAtTheScrape(t *testing.T) {
 	})
 	lines := scrape(t, m)
 	for name, want := range map[string]string{
-		"tasker_steps_active_executions":              "2",
-		"tasker_steps_queued":                         "5",
-		"tasker_steps_longest_execution_milliseconds": "1500",
-		`tasker_lanes{state="idle"}`:                  "3",
-		`tasker_lanes{state="running"}`:               "2",
-		`tasker_lanes{state="stuck"}`:                 "0",
-		`tasker_lanes{state="failed"}`:                "1",
-		"tasker_lanes_stuck":                          "1",
-		"tasker_steps_timeouts_total":                 "9",
-		"tasker_engine_open_tasks":                    "4",
-		`tasker_engine_steps{state="ready"}`:          "3",
-		`tasker_engine_steps{state="running"}`:        "2",
-		`tasker_engine_steps{state="delayed"}`:        "1",
-		`tasker_engine_steps{state="parked"}`:         "7",
-		"tasker_orchestration_running":                "1",
-		`tasker_orchestration_info{version="1.2.3"}`:  "1",
-		"tasker_worker_draining":                      "0",
+		`tasker_steps_active_executions{namespace="shop"}`: "2",
+		"tasker_steps_queued":                              "5",
+		"tasker_steps_longest_execution_milliseconds":      "1500",
+		`tasker_lanes{state="idle"}`:                       "3",
+		`tasker_lanes{state="running"}`:                    "2",
+		`tasker_lanes{state="stuck"}`:                      "0",
+		`tasker_lanes{state="failed"}`:                     "1",
+		"tasker_lanes_stuck":                               "1",
+		"tasker_steps_timeouts_total":                      "9",
+		"tasker_engine_open_tasks":                         "4",
+		`tasker_engine_steps{state="ready"}`:               "3",
+		`tasker_engine_steps{state="running"}`:             "2",
+		`tasker_engine_steps{state="delayed"}`:             "1",
+		`tasker_engine_steps{state="parked"}`:              "7",
+		"tasker_orchestration_running":                     "1",
+		`tasker_orchestration_info{version="1.2.3"}`:       "1",
+		"tasker_worker_draining":                           "0",
 
 		"tasker_orchestration_db_pool_size":                               "1",
 		`tasker_db_pool_connections{pool="orchestration",state="active"}`: "1",

@@ -1,6 +1,11 @@
 package metrics
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"math"
+	"slices"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // deploymentNumbers are what a scrape asks a worker of a deployment for. Those
 // of the first part have their names, labels and units from the reference.
@@ -24,55 +29,66 @@ func deploymentNumbers() []number {
 
 	gauge("tasker_worker_db_pool_size", "Open connections to the database.", func(n *numbers) float64 { return float64(n.pool.Size) })
 	channel := []string{"channel_name", "component"}
-	add(prometheus.GaugeValue, "tasker_worker_channel_health", "0 healthy, 1 degraded, 2 critical.", channel,
-		series{[]string{"dispatch", "worker"}, dispatchHealth}, series{[]string{"results", "worker"}, resultsHealth})
-	add(prometheus.GaugeValue, "tasker_channel_health_status", "0 healthy, 1 degraded, 2 critical.", channel,
-		series{[]string{"dispatch", "worker"}, dispatchHealth}, series{[]string{"results", "worker"}, resultsHealth})
-	add(prometheus.GaugeValue, "tasker_channel_backlog", "Steps that wait for a lane, and results that wait to be stored.", channel,
-		series{[]string{"dispatch", "worker"}, func(n *numbers) float64 { return float64(n.dispatch.Queued) }},
-		series{[]string{"results", "worker"}, func(n *numbers) float64 { return float64(n.stats.Unstored) }})
-	add(prometheus.GaugeValue, "tasker_channel_buffer_size", "Steps that may be claimed and unfinished; results have no bound.", channel,
-		series{[]string{"dispatch", "worker"}, func(n *numbers) float64 { return float64(n.dispatch.Window) }})
-	add(prometheus.GaugeValue, "tasker_channel_saturation", "Share of the buffer that is in use, from 0 to 1.", channel,
-		series{[]string{"dispatch", "worker"}, saturation})
+	of := func(value func(*channelNumbers) float64, only ...int) (all []series) {
+		for i, name := range channelNames {
+			if len(only) == 0 || slices.Contains(only, i) {
+				all = append(all, series{[]string{name, component}, func(n *numbers) float64 {
+					if i == dispatchChannel && !n.dispatches {
+						return math.NaN()
+					}
+					return value(&n.channels()[i])
+				}})
+			}
+		}
+		return all
+	}
+	add(prometheus.GaugeValue, "tasker_worker_channel_health", "0 healthy, 1 degraded, 2 critical.", channel, of((*channelNumbers).health)...)
+	add(prometheus.GaugeValue, "tasker_channel_health_status", "0 healthy, 1 degraded, 2 critical.", channel, of((*channelNumbers).health)...)
+	add(prometheus.CounterValue, "tasker_channel_messages_sent_total", "What was put into the channel.", channel, of(func(c *channelNumbers) float64 { return float64(c.sent) })...)
+	add(prometheus.CounterValue, "tasker_channel_messages_received_total", "What was taken from the channel and done with.", channel,
+		of(func(c *channelNumbers) float64 { return float64(c.received) })...)
+	add(prometheus.GaugeValue, "tasker_channel_backlog", "What waits in the channel.", channel, of(func(c *channelNumbers) float64 { return float64(c.backlog) })...)
+	add(prometheus.GaugeValue, "tasker_channel_buffer_size", "Room in the channel, where it is bounded.", channel,
+		of(func(c *channelNumbers) float64 { return float64(c.room) }, dispatchChannel, fastChannel)...)
+	add(prometheus.GaugeValue, "tasker_channel_saturation", "Share of the room that is in use, from 0 to 1.", channel,
+		of((*channelNumbers).saturation, dispatchChannel, fastChannel)...)
+	// The others have no bound, or nothing is claimed beyond it.
+	add(prometheus.CounterValue, "tasker_channel_messages_dropped_total", "What a full channel did not take.", channel,
+		of(func(c *channelNumbers) float64 { return float64(c.dropped) }, fastChannel)...)
+	add(prometheus.CounterValue, "tasker_channel_overflow_events_total", "Times that the channel was found full.", channel,
+		of(func(c *channelNumbers) float64 { return float64(c.dropped) }, fastChannel)...)
 
 	add(prometheus.CounterValue, "tasker_steps_results_submitted_total", "Results stored for the server.", []string{"result_type"},
 		series{[]string{resultType}, count(func(n *numbers) uint64 { return n.stats.Completed })})
 	counter("tasker_step_attempts_total", "Attempts of steps begun by claiming them.", count(func(n *numbers) uint64 { return n.stats.Claimed }))
 	add(prometheus.CounterValue, "tasker_messages_sent_total", "Messages sent.", []string{"message_type"},
-		series{[]string{"StepExecutionResult"}, count(func(n *numbers) uint64 { return n.stats.Completed })},
-		series{[]string{"DomainEvent"}, count(func(n *numbers) uint64 { return n.stats.Published })},
-		series{[]string{"StepMessage"}, count(func(n *numbers) uint64 { return n.stats.Swept })})
+		series{[]string{typeResult}, count(func(n *numbers) uint64 { return n.stats.Completed })},
+		series{[]string{typeEvent}, count(func(n *numbers) uint64 { return n.stats.Published })},
+		series{[]string{typeStep}, count(func(n *numbers) uint64 { return n.stats.Swept })})
 	add(prometheus.CounterValue, "tasker_messages_received_total", "Messages read.", []string{"message_type"},
-		series{[]string{"StepMessage"}, count(func(n *numbers) uint64 {
-			return n.stats.Claimed + n.stats.Lost + n.stats.Duplicates + n.stats.Undecodable
-		})})
+		series{[]string{typeStep}, count(func(n *numbers) uint64 { return n.stats.Received })})
+	add(prometheus.CounterValue, "tasker_messages_receive_failures_total", "Statements to read messages that failed.", []string{"message_type"},
+		series{[]string{typeStep}, count(func(n *numbers) uint64 { return n.stats.ReceiveFailures })})
+	add(prometheus.CounterValue, "tasker_messages_send_failures_total", "Messages that could not be sent, each time.", []string{"message_type"},
+		series{[]string{typeResult}, count(func(n *numbers) uint64 { return n.stats.SendFailures })},
+		series{[]string{typeEvent}, count(func(n *numbers) uint64 { return n.stats.EventSendFailures })})
+	add(prometheus.CounterValue, "tasker_messages_archived_total", "Messages that were put aside: archived, or deleted.", []string{"message_type"},
+		series{[]string{typeStep}, count(func(n *numbers) uint64 { return n.stats.Archived })})
 	counter("tasker_ffi_completion_sends_total", "Results that handlers have handed over.", count(func(n *numbers) uint64 { return n.returned }))
-	gauge("tasker_ffi_completion_circuit_state", "0 while results can be stored, 2 while they wait for the database.", func(n *numbers) float64 {
-		return 2 * (1 - truth(n.healthy))
+	gauge("tasker_ffi_completion_circuit_state", "0 while results can be stored, 1 while they wait for the database.", func(n *numbers) float64 {
+		return 1 - truth(n.healthy)
 	})
-	mode := []string{"delivery_mode"}
-	byMode := []series{
-		{[]string{"durable"}, count(func(n *numbers) uint64 { return n.events.Durable })},
-		{[]string{"fast"}, count(func(n *numbers) uint64 { return n.events.Fast })},
-		{[]string{"broadcast"}, count(func(n *numbers) uint64 { return n.events.Broadcast })},
-	}
-	add(prometheus.CounterValue, "tasker_domain_events_dispatched_total", "Domain events that steps gave rise to.", mode, byMode...)
-	add(prometheus.CounterValue, "tasker_domain_events_published_total", "Domain events sent to the queue of their namespace (durable) or to subscribers.", mode,
-		series{[]string{"durable"}, count(func(n *numbers) uint64 { return n.stats.Published })},
-		series{[]string{"fast"}, count(func(n *numbers) uint64 { return n.events.Handled })})
-	add(prometheus.CounterValue, "tasker_domain_events_failed_total", "Domain events that could not be published.", []string{"error_type"},
-		series{[]string{"publish_failed"}, count(func(n *numbers) uint64 { return n.events.RoutingErrors })})
-	counter("tasker_domain_events_dropped_total", "Fast domain events that nobody got because too many waited.", count(func(n *numbers) uint64 {
-		return n.events.FastErrors + n.events.Lost
-	}))
+	gauge("tasker_domain_events_channel_depth", "Attempts of steps whose domain events wait to be published.", func(n *numbers) float64 {
+		return float64(n.channels()[eventsChannel].backlog)
+	})
 	add(prometheus.GaugeValue, "tasker_db_pool_connections", "Connections of the pool.", []string{"pool", "state"},
 		series{[]string{pool, "active"}, func(n *numbers) float64 { return float64(n.pool.Size - n.pool.Idle) }},
 		series{[]string{pool, "idle"}, func(n *numbers) float64 { return float64(n.pool.Idle) }})
 	add(prometheus.CounterValue, "tasker_db_pool_checkouts_total", "Connections taken from the pool.", []string{"pool"},
 		series{[]string{pool}, func(n *numbers) float64 { return float64(n.pool.Acquires) }})
-	add(prometheus.CounterValue, "tasker_db_connection_errors_total", "Waits for a connection that were given up.", []string{"error_type"},
-		series{[]string{"timeout"}, func(n *numbers) float64 { return float64(n.pool.Errors) }})
+	add(prometheus.CounterValue, "tasker_db_connection_errors_total", "Connections that were not had.", []string{"error_type"},
+		series{[]string{"timeout"}, func(n *numbers) float64 { return float64(n.pool.Errors) }},
+		series{[]string{"connection_failed"}, func(n *numbers) float64 { return float64(n.pool.Unmade) }})
 
 	gauge("tasker_worker_database_up", "1 while statements go well.", func(n *numbers) float64 { return truth(n.healthy) })
 	gauge("tasker_worker_listening", "1 while notifications are heard; else queues are polled.", func(n *numbers) float64 { return truth(n.listens) })
@@ -98,32 +114,5 @@ func deploymentNumbers() []number {
 // series is one of a metric.
 type series struct {
 	labels []string
-	value  func(*numbers) float64
-}
-
-// dispatchHealth is how the queue between source and lanes is: never more than
-// full, because no more is claimed than there is room for. What is stuck makes
-// it degraded.
-func dispatchHealth(n *numbers) float64 {
-	if n.dispatch.Stuck > 0 {
-		return 1
-	}
-	return 0
-}
-
-func resultsHealth(n *numbers) float64 {
-	switch {
-	case n.stats.Unstored >= tooManyResults:
-		return 2
-	case n.stats.Unstored >= manyResults:
-		return 1
-	}
-	return 0
-}
-
-func saturation(n *numbers) float64 {
-	if n.dispatch.Window == 0 {
-		return 0
-	}
-	return float64(n.dispatch.Queued+n.dispatch.Running) / float64(n.dispatch.Window)
+	value  func(*numbers) float64 // NaN leaves it out
 }

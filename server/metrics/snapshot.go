@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -60,7 +61,7 @@ func newSnapshot(m *Metrics, info Info) *snapshot {
 		workerInfo: prometheus.NewDesc("tasker_worker_info", "This worker; always 1.", nil,
 			prometheus.Labels{"version": info.Version, "worker_id": info.WorkerID, "worker_type": info.WorkerType}),
 		uptime:    desc("tasker_worker_uptime_seconds", "Time since the start."),
-		active:    desc("tasker_steps_active_executions", "Steps inside handlers."),
+		active:    desc("tasker_steps_active_executions", "Steps inside handlers.", "namespace"),
 		queued:    desc("tasker_steps_queued", "Claimed steps that wait for a lane."),
 		window:    desc("tasker_steps_window", "How many steps may be claimed and unfinished."),
 		longest:   desc("tasker_steps_longest_execution_milliseconds", "How long the longest running step has been inside its handler."),
@@ -102,7 +103,9 @@ func (s *snapshot) Collect(out chan<- prometheus.Metric) {
 	}
 	if from.Dispatch != nil {
 		now := from.Dispatch()
-		gauge(s.active, float64(now.Running))
+		for namespace, running := range s.m.running(now.Namespaces, from.Deployment) {
+			gauge(s.active, float64(running), namespace)
+		}
 		gauge(s.queued, float64(now.Queued))
 		gauge(s.longest, milliseconds(now.Longest))
 		gauge(s.window, float64(now.Window))
@@ -141,6 +144,22 @@ func (s *snapshot) Collect(out chan<- prometheus.Metric) {
 	if from.Draining != nil {
 		gauge(s.draining, truth(from.Draining()))
 	}
+}
+
+// running are the steps inside handlers by namespace, those included of which
+// none runs at the moment.
+func (m *Metrics) running(now map[string]int, deployment Deployment) map[string]int {
+	all := map[string]int{}
+	for k := range *m.series.Load() {
+		all[k.namespace] = 0
+	}
+	if deployment != nil {
+		for _, namespace := range deployment.Namespaces() {
+			all[namespace] = 0
+		}
+	}
+	maps.Copy(all, now)
+	return all
 }
 
 func truth(b bool) float64 {

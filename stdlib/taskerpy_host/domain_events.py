@@ -23,9 +23,9 @@ def publish(request: bytes) -> bytes:
     """Lets the publishers of a step shape its events.
 
     Request: ``{"task_sequence_step": …, "execution_result": …}``. Answer:
-    ``{"events": […], "failed": n}`` with the events as
-    :func:`publish_step_events` delivers them, and how many did not go out
-    because they do not fit their schema or a publisher failed.
+    ``{"events": […], "failed": […]}`` with the events as
+    :func:`publish_step_events` delivers them, and the names of those that did
+    not go out because they do not fit their schema or a publisher failed.
     """
     step = from_json(request)
     events: list[dict[str, Any]] = []
@@ -45,7 +45,7 @@ def publish(request: bytes) -> bytes:
         deliver,
         lambda name, error: failed.append(name),
     )
-    return to_json({"events": events, "failed": len(failed)})
+    return to_json({"events": events, "failed": failed})
 
 
 def subscribe(_: bytes) -> bytes:

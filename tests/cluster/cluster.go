@@ -31,6 +31,9 @@ type Options struct {
 	Config map[string]any
 	// ServerLogLevel is the RUST_LOG of tasker-server, info if empty.
 	ServerLogLevel string
+	// QueueDatabase gives the queues a database of their own, in the same
+	// PostgreSQL. The one with the tasks then has nothing of them.
+	QueueDatabase bool
 	// ClockSkew is how much PostgreSQL's clock is ahead of everybody else's;
 	// behind if it is negative. It needs Debian's package libfaketime.
 	ClockSkew time.Duration
@@ -57,6 +60,8 @@ type running struct {
 	postgres *postgres
 	server   *process
 	pool     *pgxpool.Pool
+	// queuePool is pool where the queues are in that database.
+	queuePool *pgxpool.Pool
 
 	mu       sync.Mutex
 	workers  []*ReferenceWorker
@@ -89,12 +94,14 @@ func Start(t testing.TB, options Options) *Cluster {
 	require.NoError(t, err)
 	require.NoError(t, c.postgres.configure(options))
 	c.StartPostgres(ctx)
-	config, err := pgxpool.ParseConfig(c.URL())
-	require.NoError(t, err)
-	config.ConnConfig.RuntimeParams["application_name"] = observer
-	config.ConnConfig.RuntimeParams["TimeZone"] = "UTC"
-	c.pool, err = pgxpool.NewWithConfig(ctx, config)
-	require.NoError(t, err)
+	if options.QueueDatabase {
+		require.NoError(t, c.separateQueues(ctx))
+		c.queuePool = c.observe(ctx, c.QueueURL())
+	}
+	c.pool = c.observe(ctx, c.URL())
+	if c.queuePool == nil {
+		c.queuePool = c.pool
+	}
 	require.NoError(t, c.prepareServer())
 	if !options.NoServer {
 		c.StartServer(ctx)
@@ -126,6 +133,18 @@ func (c *Cluster) For(t testing.TB) *Cluster {
 		}
 	})
 	return view
+}
+
+// observe makes a pool for tests to look with.
+func (c *Cluster) observe(ctx context.Context, url string) *pgxpool.Pool {
+	c.t.Helper()
+	config, err := pgxpool.ParseConfig(url)
+	require.NoError(c.t, err)
+	config.ConnConfig.RuntimeParams["application_name"] = observer
+	config.ConnConfig.RuntimeParams["TimeZone"] = "UTC"
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	require.NoError(c.t, err)
+	return pool
 }
 
 // observer is the application_name of the connections that tests look with.
@@ -160,8 +179,14 @@ func (c *Cluster) StopPostgres(mode StopMode) {
 // pattern (as in SQL: % is any text), except those of DB. It returns how many.
 func (c *Cluster) TerminateConnections(ctx context.Context, pattern string) int {
 	c.t.Helper()
+	return c.terminate(ctx, c.pool, pattern)
+}
+
+// terminate is TerminateConnections for the database of a pool.
+func (c *Cluster) terminate(ctx context.Context, pool *pgxpool.Pool, pattern string) int {
+	c.t.Helper()
 	var ended int
-	require.NoError(c.t, c.pool.QueryRow(ctx, `
+	require.NoError(c.t, pool.QueryRow(ctx, `
 		SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity
 		WHERE datname = current_database() AND backend_type = 'client backend'
 		  AND application_name LIKE $1 AND application_name <> $2`, pattern, observer).Scan(&ended))
@@ -241,8 +266,10 @@ func (c *Cluster) close() {
 	if c.server != nil {
 		c.server.kill()
 	}
-	if c.pool != nil {
-		c.pool.Close()
+	for _, pool := range []*pgxpool.Pool{c.pool, c.queuePool} {
+		if pool != nil {
+			pool.Close()
+		}
 	}
 	if c.postgres != nil && c.postgres.process != nil {
 		c.postgres.process.kill()

@@ -19,6 +19,9 @@
 // groups of their own and are killed when the test or its process ends, in
 // whatever way; their logs are shown when the test has failed.
 //
+// Options.QueueDatabase gives the queues a database of their own (QueueURL,
+// QueueDB), which CutOffQueues takes away.
+//
 // The methods for faults are StopPostgres and StartPostgres,
 // TerminateConnections, StopServer, KillServer and StartServer, PauseServer and
 // ResumeServer. Everything keeps its port.

@@ -41,7 +41,7 @@ func (c *Cluster) StartReferenceWorker(ctx context.Context, handlers, templates 
 	require.NoError(c.t, writeConfig(config, map[string]any{
 		"worker.web.bind_address":              address,
 		"worker.orchestration_client.base_url": c.ServerURL(),
-	}, c.options.Config))
+	}, c.queueConfig(), c.options.Config))
 	ready := filepath.Join(c.folder, name+".ready")
 
 	command := exec.Command(c.parts.Reference, filepath.Join(built.Root(), "tests", "cluster", "reference_worker.py"), ready)

@@ -22,7 +22,7 @@ func (c *Cluster) prepareServer() error {
 	return writeConfig(c.ConfigFile(), map[string]any{
 		"orchestration.web.bind_address":       address,
 		"worker.orchestration_client.base_url": c.REST.URL,
-	}, c.options.Config)
+	}, c.queueConfig(), c.options.Config)
 }
 
 // ConfigFile is the TOML file of the deployment: what TASKER_CONFIG_PATH of its
@@ -37,7 +37,7 @@ func (c *Cluster) environment(more ...string) []string {
 	return append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + c.folder, "TZ=UTC", "LC_ALL=C.UTF-8",
 		"TASKER_ENV=test", "TASKER_CONFIG_PATH=" + c.ConfigFile(), "DATABASE_URL=" + c.URL(),
-	}, more...)
+	}, append(c.queueEnvironment(), more...)...)
 }
 
 // StartServer returns when tasker-server answers.

@@ -50,7 +50,7 @@ func (c *Cluster) LaunchWorker(binary, handlers string, more ...string) *Worker 
 		"--orchestration-url", c.ServerURL(),
 	}, more...)...)
 	command.Dir = c.folder
-	command.Env = built.Environ("DATABASE_URL=" + c.URL())
+	command.Env = built.Environ(append(c.queueEnvironment(), "DATABASE_URL="+c.URL())...)
 	w := &Worker{REST: Client{URL: "http://" + address}, log: filepath.Join(c.folder, name+".log")}
 	w.process, err = launch(name, command, w.log, nil)
 	require.NoError(c.t, err)

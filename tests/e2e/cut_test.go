@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/url"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tasker-systems/taskerpy/dispatch"
+	"github.com/tasker-systems/taskerpy/domainevent"
 	"github.com/tasker-systems/taskerpy/postgres"
 	"github.com/tasker-systems/taskerpy/template"
 )
@@ -173,26 +175,38 @@ func (w *wire) arm() {
 // Item 10 of the conformance checklist: the worker is cut off at its first
 // statement, at its second, and so on, before the database has it or after.
 func TestAWorkerMayDieAtEveryStatement(t *testing.T) {
-	p := newProject(t, shared, "statements", chain(2, "steps.Work")...)
+	newProject(t, shared, "statements", chain(2, "steps.Work")...).requireSurvivesDeaths(false, 5)
+}
+
+// requireSurvivesDeaths has workers die at every statement in the database of
+// the tasks, or of the queues, and another one finish what each has begun. A
+// step takes a statement to claim and one to complete, and there are two.
+func (p *project) requireSurvivesDeaths(queues bool, least int) {
+	p.t.Helper()
+	t := p.t
 	parsed, findings := template.ParseFile(filepath.Join(p.templates, "flow.yaml"))
 	require.False(t, template.HasErrors(findings), findings)
-	options := postgres.Options{Templates: []*template.Template{parsed}, Visibility: time.Second, Poll: 100 * time.Millisecond}
-	database, err := url.Parse(p.URL())
-	require.NoError(t, err)
+	options := postgres.Options{QueueURL: p.QueueURL(), Templates: []*template.Template{parsed}, Visibility: time.Second, Poll: 100 * time.Millisecond}
 	for _, before := range []bool{true, false} {
 		died := 0
 		for {
-			w := &wire{address: database.Host, before: before, left: died + 1, dead: make(chan struct{})}
-			through := *database
-			through.Host, through.RawQuery = w.serve(t), "sslmode=disable"
-			victim := p.source(through.String(), options)
-			w.arm()
+			cut := &wire{before: before, left: died + 1, dead: make(chan struct{})}
+			other := &wire{dead: cut.dead} // a worker that is dead is so everywhere
+			through := options
+			tasks := p.URL()
+			if queues {
+				tasks, through.QueueURL = other.through(t, tasks), cut.through(t, p.QueueURL())
+			} else {
+				tasks, through.QueueURL = cut.through(t, tasks), other.through(t, p.QueueURL())
+			}
+			victim := p.source(tasks, through)
+			cut.arm()
 			victim.work()
 			ids := p.createMany(1, nil)
 			survived := false // it needs fewer statements
 			require.Eventually(t, func() bool {
 				select {
-				case <-w.dead:
+				case <-cut.dead:
 					return true
 				default:
 					survived = p.completed(ids)
@@ -209,18 +223,123 @@ func TestAWorkerMayDieAtEveryStatement(t *testing.T) {
 			}
 			died++
 		}
-		require.Greater(t, died, 5, "a step is claimed and completed by a statement each, and there are two")
+		require.Greater(t, died, least)
 		t.Logf("died at %d statements", died)
 	}
+}
+
+// through is the URL of a database with the wire before it; "" stays what it is.
+func (w *wire) through(t *testing.T, database string) string {
+	t.Helper()
+	if database == "" {
+		return ""
+	}
+	u, err := url.Parse(database)
+	require.NoError(t, err)
+	w.address = u.Host
+	u.Host, u.RawQuery = w.serve(t), "sslmode=disable"
+	return u.String()
+}
+
+// Whatever statement a worker dies at, also while it publishes, there is one
+// event of the step.
+func TestAWorkerThatDiesWhilePublishingLeavesOneEvent(t *testing.T) {
+	p := newProject(t, shared, "remains", "{name: one, handler: {callable: steps.Work}, retry: {retryable: true, max_attempts: 100, backoff: none}, publishes_events: ["+
+		event("a.durable", "durable")+"]}")
+	parsed, findings := template.ParseFile(filepath.Join(p.templates, "flow.yaml"))
+	require.False(t, template.HasErrors(findings), findings)
+	options := postgres.Options{Templates: []*template.Template{parsed}, Visibility: time.Second, Poll: 100 * time.Millisecond}
+	database, err := url.Parse(p.URL())
+	require.NoError(t, err)
+	const eventsOf = ` FROM pgmq.q_remains_domain_events WHERE message->'metadata'->>'task_uuid' = $1`
+	late, died := 0, 0
+	for _, before := range []bool{true, false} {
+		for n := 1; ; n++ {
+			w := &wire{address: database.Host, before: before, left: n, dead: make(chan struct{})}
+			through := *database
+			through.Host, through.RawQuery = w.serve(t), "sslmode=disable"
+			victim := p.source(through.String(), options)
+			victim.publish()
+			w.arm()
+			victim.work()
+			ids := p.createMany(1, nil)
+			survived := false // it needs fewer statements
+			require.Eventually(t, func() bool {
+				select {
+				case <-w.dead:
+					return true
+				default:
+					survived = p.completed(ids) && p.number(`SELECT count(*)`+eventsOf, ids[0]) > 0
+					return survived
+				}
+			}, patience, time.Millisecond)
+			stored := p.number(`SELECT count(*) FROM tasker.workflow_steps WHERE results IS NOT NULL AND task_uuid = $1`, ids[0])
+			heir := p.source(p.URL(), options)
+			heir.publish()
+			heir.work()
+			p.requireDone(ids)
+			p.awaitNumber(1, `SELECT count(*)`+eventsOf, ids[0])
+			heir.stop()
+			victim.stop()
+			require.Equal(t, 1, p.number(`SELECT count(DISTINCT message->>'event_id')`+eventsOf, ids[0]))
+			require.Equal(t, 1, p.number(`SELECT count(*)`+eventsOf+` AND message->>'event_id' = $2`, ids[0], p.eventID(p.steps(ids...)[0])))
+			if survived {
+				break
+			}
+			died++
+			late += stored
+		}
+	}
+	require.GreaterOrEqual(t, late, 2, "it has died after its result was stored, before it published and after")
+	t.Logf("died at %d statements, after its result was stored at %d", died, late)
+	p.requireNothingLeft()
+}
+
+// The attempt whose events a worker has left is not the last one any more.
+func TestEventsOfAnAttemptArePublishedAfterTheStepWasRetried(t *testing.T) {
+	p := newProject(t, shared, "retried", "{name: one, handler: {callable: steps.Work}, retry: {retryable: true, max_attempts: 100, backoff: none}, publishes_events: ["+
+		event("it.failed", "durable", "condition: retryable_failure")+", "+event("it.worked", "durable")+"]}")
+	parsed, findings := template.ParseFile(filepath.Join(p.templates, "flow.yaml"))
+	require.False(t, template.HasErrors(findings), findings)
+	options := postgres.Options{Templates: []*template.Template{parsed}, Visibility: 3 * time.Second, Poll: 100 * time.Millisecond}
+	database, err := url.Parse(p.URL())
+	require.NoError(t, err)
+	w := &wire{address: database.Host, dead: make(chan struct{})}
+	through := *database
+	through.Host, through.RawQuery = w.serve(t), "sslmode=disable"
+	victim := p.source(through.String(), options)
+	ids := p.createMany(1, nil)
+	steps, err := victim.Claim(t.Context(), 1)
+	require.NoError(t, err)
+	victim.Complete(steps[0], dispatch.Result{Outcome: dispatch.RetryableFailure, JSON: dispatch.FailureResult(dispatch.Failure{
+		Step: steps[0], Message: "not now", ErrorType: "Busy", Retryable: true,
+	})})
+	require.NoError(t, victim.Sync(t.Context()))
+	heir := p.source(p.URL(), options)
+	heir.publish()
+	heir.work()
+	require.Eventually(t, func() bool { return p.completed(ids) }, patience, time.Millisecond)
+	close(w.dead)
+	all, names := p.events(2)
+	require.Equal(t, []string{"it.worked", "it.failed"}, names)
+	require.False(t, all[1].Payload.Result.Success)
+	failed := dispatch.Publication{StepUUID: steps[0].StepUUID, Attempt: 1}
+	require.Equal(t, failed.EventID(0).String(), all[1].ID)
+	worked := dispatch.Publication{StepUUID: steps[0].StepUUID, Attempt: 2}
+	require.Equal(t, worked.EventID(1).String(), all[0].ID)
+	heir.stop()
+	victim.stop()
+	p.requireNothingLeft()
 }
 
 // inline is a worker within this process.
 type inline struct {
 	*postgres.Source
-	p       *project
-	ctx     context.Context
-	cancel  context.CancelFunc
-	working sync.WaitGroup
+	publisher *domainevent.Publisher // nil publishes nothing
+	p         *project
+	ctx       context.Context
+	cancel    context.CancelFunc
+	working   sync.WaitGroup
 }
 
 func (p *project) source(url string, o postgres.Options) *inline {
@@ -231,6 +350,14 @@ func (p *project) source(url string, o postgres.Options) *inline {
 	i := &inline{Source: s, p: p}
 	i.ctx, i.cancel = context.WithCancel(p.t.Context())
 	return i
+}
+
+// publish publishes domain events.
+func (i *inline) publish() {
+	i.publisher = domainevent.New(domainevent.Options{
+		Source: i.Source, Python: domainevent.NewBuiltIn(slog.New(slog.DiscardHandler)), Remote: true,
+	})
+	require.NoError(i.p.t, i.publisher.Start(i.ctx))
 }
 
 // work runs steps as steps.Work does.
@@ -256,5 +383,8 @@ func (i *inline) stop() {
 	i.working.Wait()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(i.ctx), 100*time.Millisecond)
 	defer cancel()
+	if i.publisher != nil {
+		_ = i.publisher.Drain(ctx) // see above
+	}
 	_ = i.Close(ctx) // see above
 }

@@ -95,6 +95,33 @@ func TestTheDoctorFindsNothingWrongWithADeployment(t *testing.T) {
 	}
 }
 
+func TestTheDoctorLooksAtTheDatabaseOfTheQueuesToo(t *testing.T) {
+	c := cluster.Start(t, cluster.Options{NoServer: true, NoSync: true, QueueDatabase: true})
+	p := &patients{t: t, c: c}
+	o := postgres.Options{URL: c.URL(), QueueURL: c.QueueURL(), Templates: orderTemplate(t)}
+	found := p.diagnose(o)
+	for name, check := range found {
+		require.Equal(t, postgres.Fine, check.Status, "%s: %s", name, check.Detail)
+	}
+	for _, name := range []string{"database", "queue database", "schema", "queue schema", "queues", "pgmq", "uuid", "privileges", "queue privileges"} {
+		require.Contains(t, found, name)
+	}
+
+	// The wrong way round.
+	o.URL, o.QueueURL = o.QueueURL, o.URL
+	found = p.diagnose(o)
+	require.Equal(t, postgres.Problem, found["schema"].Status)
+	require.Contains(t, found["schema"].Detail, "not the database of a Tasker deployment")
+	require.Equal(t, postgres.Problem, found["pgmq"].Status)
+	require.Equal(t, postgres.Problem, found["queue schema"].Status)
+
+	o.URL, o.QueueURL = c.URL(), p.at("nowhere", "", "")
+	found = p.diagnose(o)
+	require.Equal(t, postgres.Fine, found["privileges"].Status)
+	require.Equal(t, postgres.Problem, found["queue database"].Status)
+	require.Contains(t, found["queue database"].Detail, "has no database nowhere")
+}
+
 func TestTheDoctorSaysWhatIsWrongWithADeployment(t *testing.T) {
 	p := newPatients(t)
 	p.sql("template1", "CREATE ROLE limited LOGIN PASSWORD 'limited'", "CREATE ROLE stranger LOGIN PASSWORD 'stranger'")

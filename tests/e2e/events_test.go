@@ -7,8 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gofrs/uuid/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tasker-systems/taskerpy/dispatch"
 	"github.com/tasker-systems/taskerpy/tests/cluster"
 )
 
@@ -164,7 +166,40 @@ func TestEventsOfAWorkerThatIsKilledArePublishedByAnother(t *testing.T) {
 	all, _ := p.events(1)
 	require.Equal(t, id, all[0].Metadata.Task)
 	p.requireNothingLeft()
-	require.Equal(t, 1, p.steps(id)[0].Attempts)
+	step := p.steps(id)[0]
+	require.Equal(t, 1, step.Attempts)
+	require.Equal(t, p.eventID(step), all[0].ID, "the id that the first worker would have given")
+}
+
+// eventID is the id of the event of a step's first declaration and last attempt.
+func (p *project) eventID(s stored) string {
+	p.t.Helper()
+	id, err := uuid.FromString(s.ID)
+	require.NoError(p.t, err)
+	publication := dispatch.Publication{StepUUID: id, Attempt: s.Attempts}
+	return publication.EventID(0).String()
+}
+
+// One that was only thought to be dead publishes, too: readers tell by the id.
+func TestAnEventThatTwoWorkersPublishHasOneID(t *testing.T) {
+	p := newProject(t, shared, "twins", publishing("steps.Wordy", event("a.durable", "durable", "publisher: publishers.Slow")))
+	first := p.worker("--visibility-timeout", "3s")
+	id := p.create("flow", map[string]any{"characters": 3})
+	p.awaitNotes("publishing", 1)
+	require.Equal(t, "complete", p.WaitTask(t.Context(), id).Status)
+	require.NoError(t, first.Pause())
+	p.open()
+	second := p.worker("--visibility-timeout", "3s")
+	p.events(1)
+	require.NoError(t, first.Resume())
+	all, _ := p.events(2)
+	for _, e := range all {
+		require.Equal(t, p.eventID(p.steps(id)[0]), e.ID)
+	}
+	for _, w := range []*cluster.Worker{first, second} {
+		p.awaitMetric(w, 1, "tasker_domain_events_published_total")
+	}
+	p.requireNothingLeft()
 }
 
 // Item 13, beside what tests/workflows runs on the deployment.

@@ -13,11 +13,16 @@ import (
 // at that moment it does again after a few seconds.
 func alone(t *testing.T) *cluster.Cluster {
 	t.Helper()
-	return cluster.Start(t, cluster.Options{Config: map[string]any{
+	return cluster.Start(t, cluster.Options{Config: quickServer()})
+}
+
+// quickServer configures a server for that.
+func quickServer() map[string]any {
+	return map[string]any{
 		"common.queues.default_visibility_timeout_seconds":                             3,
 		"orchestration.event_systems.orchestration.timing.visibility_timeout_seconds":  3,
 		"orchestration.event_systems.task_readiness.timing.visibility_timeout_seconds": 3,
-	}})
+	}
 }
 
 func TestADatabaseThatCrashesAgainAndAgainLosesNothing(t *testing.T) {

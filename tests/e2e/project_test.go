@@ -160,6 +160,13 @@ func (p *project) number(query string, args ...any) (n int) {
 	return n
 }
 
+// queued is number in the database of the queues.
+func (p *project) queued(query string) (n int) {
+	p.t.Helper()
+	require.NoError(p.t, p.QueueDB().QueryRow(p.t.Context(), query).Scan(&n))
+	return n
+}
+
 // awaitNumber waits until a query counts at least n. The database may be away,
 // and tasks that a server died over take two minutes.
 func (p *project) awaitNumber(n int, query string, args ...any) {
@@ -360,7 +367,7 @@ func (p *project) requireDoneSteps(ids []string) {
 func (p *project) requireNothingLeft() {
 	p.t.Helper()
 	for _, table := range []string{p.queue(), "pgmq.q_orchestration_step_results"} {
-		require.Eventually(p.t, func() bool { return p.number("SELECT count(*) FROM "+table) == 0 }, patience, 10*time.Millisecond, table)
+		require.Eventually(p.t, func() bool { return p.queued("SELECT count(*) FROM "+table) == 0 }, patience, 10*time.Millisecond, table)
 	}
 	p.requireNoErrorsOfOurs()
 }

@@ -65,6 +65,7 @@ func measured(d difference) bool {
 var explained = slices.Concat(
 	[]explanation{
 		{path: "steps.*.started[].worker_uuid", why: "tells who holds a step, for taking it over when that one is gone", fits: lost},
+		{path: "steps.*.ended[].events_of_attempt", why: "goes with events_of_message", fits: lost},
 		{path: "steps.*.ended[].events_of_message", why: "tells that events are to be published, for doing that when this worker is gone", fits: lost},
 	},
 	inResults("metadata.worker_id", "tasker-py gives it in a field that its core does not read", lost),

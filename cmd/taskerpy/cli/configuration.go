@@ -101,7 +101,7 @@ func shown(value any) string {
 // flags.
 func deploymentKeys() []string {
 	return []string{
-		"database_url", "namespace", "visibility_timeout", "poll_interval", "batch_size", "max_connections",
+		"database_url", "queue_database_url", "namespace", "visibility_timeout", "poll_interval", "batch_size", "max_connections",
 		"max_result_size", "message_retention", "handler_timeout", "orchestration_url",
 	}
 }

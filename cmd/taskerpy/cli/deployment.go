@@ -24,8 +24,14 @@ func deploymentOptions(c *config.Config) (*postgres.Options, error) {
 	if _, err := postgres.ParseURL(c.DatabaseURL); err != nil {
 		return nil, usagef("%s: %v", c.Origin("database_url"), err)
 	}
+	queues := c.QueuesApart()
+	if queues != "" {
+		if _, err := postgres.ParseURL(queues); err != nil {
+			return nil, usagef("%s: %v", c.Origin("queue_database_url"), err)
+		}
+	}
 	return &postgres.Options{
-		URL: c.DatabaseURL, Namespaces: c.Namespaces, Visibility: c.VisibilityTimeout, Poll: c.PollInterval,
+		URL: c.DatabaseURL, QueueURL: queues, Namespaces: c.Namespaces, Visibility: c.VisibilityTimeout, Poll: c.PollInterval,
 		MaxBatch: c.BatchSize, MaxConnections: c.MaxConnections, MaxResultBytes: c.MaxResultSize,
 		HandlerTimeout: c.HandlerTimeout, DeleteMessages: c.MessageRetention == config.RetainDelete,
 		ResultsQueue: c.ResultsQueue, TaskRequestsQueue: c.TaskRequestsQueue, FinalizationsQueue: c.FinalizationsQueue,

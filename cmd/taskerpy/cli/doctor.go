@@ -67,7 +67,7 @@ lie beside the handlers. Nothing is changed.`,
 			return a.doctor(c, deployment, output)
 		},
 	}
-	s.register(cmd, "templates", "python", "listen", "data", "database_url", "namespace", "poll_interval", "max_connections", "orchestration_url")
+	s.register(cmd, "templates", "python", "listen", "data", "database_url", "queue_database_url", "namespace", "poll_interval", "max_connections", "orchestration_url")
 	outputFlag(cmd, &output)
 	return cmd
 }

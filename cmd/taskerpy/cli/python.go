@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"github.com/tasker-systems/taskerpy/config"
 	"github.com/tasker-systems/taskerpy/server"
 	"github.com/tasker-systems/taskerpy/server/auth"
+	"github.com/tasker-systems/taskerpy/server/metrics"
 	"github.com/tasker-systems/taskerpy/worker"
 )
 
@@ -110,16 +112,19 @@ func (a *app) programConfig(c *config.Config, l *logging, serving func(url strin
 	}
 	wc := workerConfig(c, l)
 	wc.EndpointHeaders = ownHeaders(known)
+	var m *metrics.Metrics // of a deployment's worker
 	if deploys(c) {
+		m = metrics.NewForDeployment(metrics.Info{Version: version, WorkerID: cmp.Or(c.WorkerID, worker.DefaultID())})
 		if wc.Deployment, err = deploymentOptions(c); err != nil {
 			return worker.ProgramConfig{}, err
 		}
+		wc.Metrics, wc.Deployment.Observer, wc.EventObserver = m, m, m
 		wc.Endpoint, wc.EndpointHeaders = c.Orchestration.URL, orchestrationHeaders(c.Orchestration)
 	}
 	return worker.ProgramConfig{
 		Config: wc, Stderr: a.err,
 		Serve: func(s worker.Served) (string, func(context.Context) error, error) {
-			url, stop, err := serveProgram(c, l, known, s)
+			url, stop, err := serveProgram(c, l, known, m, s)
 			if err == nil {
 				serving(url)
 			}
@@ -130,7 +135,7 @@ func (a *app) programConfig(c *config.Config, l *logging, serving func(url strin
 
 // serveProgram serves the REST API of a worker that a program started.
 func serveProgram(
-	c *config.Config, l *logging, known *auth.Authenticator, of worker.Served,
+	c *config.Config, l *logging, known *auth.Authenticator, m *metrics.Metrics, of worker.Served,
 ) (url string, stop func(context.Context) error, err error) {
 	var s interface {
 		httpServer
@@ -139,7 +144,10 @@ func serveProgram(
 	if of.Deployment != nil {
 		o := workerServerOptions(c, l, known)
 		o.Deployment, o.Templates, o.Events = of.Deployment, of.Templates, eventStats(of.Events)
-		s = server.NewWorker(o)
+		o.Steps, o.Metrics = m.Steps, m.Handler(l.log)
+		w := server.NewWorker(o)
+		m.Follow(metrics.Sources{Deployment: of.Deployment, Events: of.Events, Draining: w.Draining})
+		s = w
 	} else {
 		s = server.New(server.Options{
 			Engine: of.Engine, Events: eventStats(of.Events), Config: func() any { return c.Entries() }, Version: version,

@@ -112,7 +112,7 @@ func servedConfig(
 	if wc.Deployment, err = deploymentOptions(c); err != nil {
 		return wc, m, err
 	}
-	wc.Metrics, wc.Deployment.Observer = m, m
+	wc.Metrics, wc.Deployment.Observer, wc.EventObserver = m, m, m
 	wc.Endpoint, wc.EndpointHeaders = c.Orchestration.URL, orchestrationHeaders(c.Orchestration)
 	return wc, m, nil
 }

@@ -1,10 +1,16 @@
-"""Publishers of domain events that do not do what they should."""
+"""Publishers of domain events that do not do what they should, and a subscriber."""
 
 import time
 from pathlib import Path
 from typing import Any
 
-from tasker_core.domain_events import DefaultPublisher, PublisherRegistry, StepEventContext
+from tasker_core.domain_events import (
+    BaseSubscriber,
+    DefaultPublisher,
+    PublisherRegistry,
+    StepEventContext,
+    SubscriberRegistry,
+)
 
 POLL = 0.005
 
@@ -36,3 +42,20 @@ class Slow(DefaultPublisher):
 
 for publisher in (Broken(), Slow()):
     PublisherRegistry.instance().register(publisher)
+
+
+class Counter(BaseSubscriber):
+    """Leave a line for each event that is handed on in the process."""
+
+    @classmethod
+    def subscribes_to(cls) -> list[str]:
+        """Subscribe to the events of the tests that count them."""
+        return ["counted.*"]
+
+    def handle(self, event: dict[str, Any]) -> None:
+        """Note the event's name."""
+        with (Path(self.business_payload(event)["notes"]) / "counted").open("a") as file:
+            file.write(f"{event['event_name']}\n")
+
+
+SubscriberRegistry.instance().register(Counter)
