@@ -18,7 +18,7 @@ const (
 	bootAge = 5.0
 	// abandonedAge is how long nothing must have become of a task before its
 	// server is taken for dead.
-	abandonedAge = 60.0
+	abandonedAge = 45.0
 	// afterOutage is when a sweep follows on an outage: the server too was cut
 	// off in the middle of something. It is longer than bootAge.
 	afterOutage = 10 * time.Second
@@ -99,14 +99,17 @@ RETURNING task_uuid`
 
 // sweepOn repairs from time to time what others left half done.
 func (s *Source) sweepOn(ctx context.Context) {
-	age := bootAge
+	age, again := bootAge, afterOutage
 	for {
-		if err := s.sweep(ctx, age); err != nil && ctx.Err() == nil {
+		every := sweepEvery
+		if err := s.sweep(ctx, age); err == nil {
+			age, again = sweepAge, afterOutage
+		} else if ctx.Err() == nil {
 			s.log.Warn("look for forgotten steps", "error", err)
+			every, again = again, min(2*again, sweepEvery)
 		}
-		age = sweepAge
 		select {
-		case <-time.After(jittered(sweepEvery)):
+		case <-time.After(jittered(every)):
 		case <-s.reconnected:
 			age = bootAge
 			select {
