@@ -165,11 +165,13 @@ def main() -> int:
 
 
 class _Shutdown(threading.Event):
-    """Set by a signal; has a thread that says what signal handlers have to say.
+    """Set by a signal; has a thread that does what signal handlers have to do.
 
     A signal may come while the main thread is writing a log line, and a stream
     that is being written to cannot be entered again: the line would be lost,
-    and the error could end the program or, worse, the shutdown.
+    and the error could end the program or, worse, the shutdown. Or it comes
+    while the main thread holds the event's lock, for which ``set`` would wait
+    for ever.
     """
 
     def __init__(self) -> None:
@@ -277,7 +279,7 @@ def _install_signal_handlers(shutdown: _Shutdown) -> None:
     def stop(number: int, frame: FrameType | None) -> None:
         name = signal.Signals(number).name
         shutdown.say(lambda: logger.info("Received %s signal, initiating shutdown...", name))
-        shutdown.set()
+        shutdown.say(shutdown.set)
 
     def tell_status() -> None:
         try:

@@ -329,7 +329,7 @@ def test_a_signal_is_logged_and_ends_the_loop(
 ) -> None:
     def run(shutdown: Any) -> None:
         send(number)
-        assert shutdown.is_set()
+        assert shutdown.wait(10)
 
     monkeypatch.setattr(server, "_run_until", run)
     assert server.main() == 0
@@ -387,7 +387,7 @@ def test_fix_a_signal_that_comes_while_a_line_is_written_is_not_lost(
             send(signal.SIGTERM)
         finally:
             server.logger.removeHandler(busy)
-        assert shutdown.is_set()
+        assert shutdown.wait(10)
 
     monkeypatch.setattr(server, "_run_until", run)
     assert server.main() == 0
@@ -422,6 +422,22 @@ def test_a_process_ends_with_zero_on_a_signal(number: signal.Signals) -> None:
     assert process.returncode == 0
     assert f"[INFO] python-worker: Received {number.name} signal" in log
     assert output == ""
+
+
+def test_fix_a_signal_that_comes_while_the_program_begins_to_wait_does_not_hang_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    handlers: dict[int, Any] = {}
+    monkeypatch.setattr(signal, "signal", handlers.__setitem__)
+    shutdown = server._Shutdown()
+    server._install_signal_handlers(shutdown)
+    handling = threading.Thread(target=handlers[signal.SIGTERM], args=(signal.SIGTERM, None))
+    with shutdown._cond:  # type: ignore[attr-defined]  # as Event.wait holds it
+        handling.start()
+        handling.join(10)
+        assert not handling.is_alive()
+    assert shutdown.wait(10)
+    shutdown.finish()
 
 
 def test_a_script_without_a_host_ends_with_four(tmp_path: Path) -> None:
