@@ -75,7 +75,7 @@ var answers = slices.Concat(
 		{path: "create*.body.status", why: "as above"},
 		{path: "create*.body.steps[].*", why: "as above"},
 		{path: "create*.body.updated_at", why: "as above"},
-		{path: "waiting task.body.status", why: "the server gets there a little later"},
+		{path: "waiting task.body.*", why: "the server gets there a little later"},
 		{path: "reset.body.current_state", why: "as above"},
 		{path: "reset.body.ready_for_execution", why: "as above"},
 		{path: "reset.body.attempts", why: "as above"},

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,7 +36,7 @@ type request struct {
 	body         string
 	headers      map[string]string
 	task         string // learn the task's id, and those of its steps, under this name
-	until        string // then wait until the task has this status, or execution status
+	until        string // then wait until the task has this status, or execution status; "step S": until one of its steps is in the state S
 }
 
 func (a *api) resolve(text string) string {
@@ -68,11 +70,33 @@ func (a *api) ask(t *testing.T, ctx context.Context, r request) map[string]any {
 	found := map[string]any{"status": answer.StatusCode, "kind": kind}
 	var value any
 	if json.Unmarshal(text, &value) == nil {
-		found["body"] = value
+		found["body"] = ordered(value)
 	} else {
 		found["body"] = string(bytes.TrimSpace(text))
 	}
 	return found
+}
+
+// ordered sorts the steps in an answer by name: those that were made at once
+// come in any order.
+func ordered(value any) any {
+	switch v := value.(type) {
+	case map[string]any:
+		for key := range v {
+			v[key] = ordered(v[key])
+		}
+	case []any:
+		for i := range v {
+			v[i] = ordered(v[i])
+		}
+		name := func(e any) string {
+			fields, _ := e.(map[string]any)
+			text, _ := fields["name"].(string)
+			return text
+		}
+		slices.SortStableFunc(v, func(a, b any) int { return strings.Compare(name(a), name(b)) })
+	}
+	return value
 }
 
 // follow waits for what a request asks for and learns the ids of its task.
@@ -88,11 +112,13 @@ func (a *api) follow(t *testing.T, ctx context.Context, r request, found map[str
 	}
 	for {
 		task := a.ask(t, ctx, request{method: "GET", path: "/v1/tasks/" + a.known[r.task]})["body"].(map[string]any)
+		there := false
 		for _, s := range task["steps"].([]any) {
 			step := s.(map[string]any)
 			a.known[r.task+"."+step["name"].(string)] = step["workflow_step_uuid"].(string)
+			there = there || r.until == fmt.Sprint("step ", step["current_state"])
 		}
-		if r.until == "" || task["status"] == r.until || task["execution_status"] == r.until {
+		if there || r.until == "" || task["status"] == r.until || task["execution_status"] == r.until {
 			return
 		}
 		select {
@@ -218,7 +244,7 @@ var requests = []request{
 		"completion_data": {"result": {"paid": 8}, "metadata": {"how": "cash"}}}`},
 	{name: "completed step", method: "GET", path: "/v1/tasks/{bad}/workflow_steps/{bad.pay}"},
 
-	{name: "create what is to be retried", method: "POST", path: "/v1/tasks", body: bought(`{"amount": 9, "failure": "retryable"}`), task: "retried", until: "waiting_for_dependencies"},
+	{name: "create what is to be retried", method: "POST", path: "/v1/tasks", body: bought(`{"amount": 9, "failure": "retryable"}`), task: "retried", until: "step waiting_for_retry"},
 	{name: "waiting task", method: "GET", path: "/v1/tasks/{retried}"},
 	{name: "waiting step", method: "GET", path: "/v1/tasks/{retried}/workflow_steps/{retried.pay}"},
 
