@@ -114,9 +114,6 @@ func (d *declared) due(publication *dispatch.Publication) []int {
 
 // failed are the kinds of events that a publisher says have failed, by name.
 func (d *declared) failed(publication *dispatch.Publication, names []string) []Kind {
-	if len(names) == 0 {
-		return nil
-	}
 	due := d.due(publication)
 	kinds := make([]Kind, 0, len(names))
 	for _, name := range names {

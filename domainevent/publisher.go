@@ -338,16 +338,17 @@ func (p *Publisher) shape(publication *dispatch.Publication) (events []routedEve
 	if err := json.Unmarshal(publication.Event, &event); err != nil {
 		return nil, []Kind{(&declared{}).kind(-1)}, fmt.Errorf("read the step's event: %w", err)
 	}
-	declared := declaredBy(event.Step)
+	declared := sync.OnceValue(func() *declared { return declaredBy(event.Step) })
+	_, unobserved := p.o.Observer.(blind)
 	shaped, err := p.o.Python.Publish(event.Step, publication.Result)
 	if err != nil {
-		return nil, declared.lost(publication), err
+		return nil, declared().lost(publication), err
 	}
 	events = make([]routedEvent, 0, len(shaped.Events))
 	for _, s := range shaped.Events {
 		meta := map[string]json.RawMessage{}
 		if err := json.Unmarshal(s.Metadata, &meta); err != nil {
-			return nil, declared.lost(publication), fmt.Errorf("read metadata of event %s: %w", s.Name, err)
+			return nil, declared().lost(publication), fmt.Errorf("read metadata of event %s: %w", s.Name, err)
 		}
 		meta["fired_at"] = quoted(time.Now().UTC().Format(time.RFC3339Nano))
 		meta["fired_by"] = quoted(s.FiredBy)
@@ -357,13 +358,19 @@ func (p *Publisher) shape(publication *dispatch.Publication) (events []routedEve
 			Payload: payload{Step: event.Step, Result: publication.Result, Value: s.Payload},
 		})
 		if err != nil {
-			return nil, declared.lost(publication), fmt.Errorf("write event %s: %w", s.Name, err)
+			return nil, declared().lost(publication), fmt.Errorf("write event %s: %w", s.Name, err)
 		}
-		kind := declared.kind(s.Declaration)
-		kind.Delivery = s.Delivery
+		var kind Kind
+		if !unobserved {
+			kind = declared().kind(s.Declaration)
+			kind.Delivery = s.Delivery
+		}
 		events = append(events, routedEvent{dispatch.DomainEvent{Event: id, Name: s.Name, JSON: data}, s.Delivery, kind})
 	}
-	return events, declared.failed(publication, shaped.Failed), nil
+	if len(shaped.Failed) > 0 {
+		failed = declared().failed(publication, shaped.Failed)
+	}
+	return events, failed, nil
 }
 
 func quoted(s string) json.RawMessage {

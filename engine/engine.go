@@ -13,6 +13,7 @@ import (
 
 	"github.com/gofrs/uuid/v5"
 
+	"github.com/tasker-systems/taskerpy/dispatch"
 	"github.com/tasker-systems/taskerpy/engine/store"
 	"github.com/tasker-systems/taskerpy/template"
 )
@@ -30,7 +31,7 @@ type Engine struct {
 	watchers watchers
 	health   atomic.Pointer[failedCommit]
 	stats    stats
-	outbox   outbox
+	outbox   dispatch.Outbox
 	stored   signal // of durable domain events
 	// consumers of durable domain events in this process
 	consumers consumers

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -25,60 +26,14 @@ func rowOf(p Publication) int64 {
 	return id
 }
 
-// outbox holds publications that nobody took yet.
-type outbox struct {
-	mu      sync.Mutex
-	waiting []Publication
-	arrived chan struct{} // closed and replaced when something comes
-}
-
-func (o *outbox) put(all []Publication) {
-	if len(all) == 0 {
-		return
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.waiting = append(o.waiting, all...)
-	if o.arrived != nil {
-		close(o.arrived)
-		o.arrived = nil
-	}
-}
-
-// take returns what waits, or a channel that is closed when something comes.
-func (o *outbox) take() ([]Publication, <-chan struct{}) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if len(o.waiting) > 0 {
-		all := o.waiting
-		o.waiting = nil
-		return all, nil
-	}
-	if o.arrived == nil {
-		o.arrived = make(chan struct{})
-	}
-	return nil, o.arrived
-}
-
 // Publications waits for finished attempts whose events are to be published
 // and returns them, oldest first. The error is ErrClosed or ctx.Err().
 func (e *Engine) Publications(ctx context.Context) ([]Publication, error) {
-	for {
-		all, arrived := e.outbox.take()
-		if len(all) > 0 {
-			return all, nil
-		}
-		select {
-		case <-arrived:
-		case <-e.ended:
-			return nil, ErrClosed
-		case <-ctx.Done():
-			if closed(arrived) {
-				continue // both, and a drain wants what there is
-			}
-			return nil, ctx.Err()
-		}
+	all, err := e.outbox.Take(ctx)
+	if errors.Is(err, dispatch.ErrClosed) {
+		return nil, ErrClosed
 	}
+	return all, err
 }
 
 // closed tells whether c is closed, without waiting.
@@ -322,6 +277,6 @@ func (w *writer) loadPublications(ctx context.Context) error {
 			ID: uuid.FromStringOrNil(text(event["event_id"])), Event: row.Event, Result: row.Result,
 		})
 	}
-	w.e.outbox.put(all)
+	w.e.outbox.Put(all...)
 	return nil
 }

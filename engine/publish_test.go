@@ -35,7 +35,9 @@ steps:
 
 // publications returns what waits to be published, without waiting.
 func publications(e *Engine) []Publication {
-	all, _ := e.outbox.take()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	all, _ := e.outbox.Take(ctx)
 	return all
 }
 

@@ -104,6 +104,7 @@ func (w *writer) start(ctx context.Context) error {
 // live is the writer's life: until the engine is closed and everything that
 // was handed in before is durable.
 func (w *writer) live() {
+	defer w.e.outbox.Close()
 	defer close(w.e.ended)
 	var buf []request
 	timer := time.NewTimer(0)
@@ -300,7 +301,7 @@ func (w *writer) finish() {
 		w.e.watchers.publish(b.changes)
 	}
 	if n := len(b.publications); n > 0 {
-		w.e.outbox.put(b.publications)
+		w.e.outbox.Put(b.publications...)
 		w.offered = rowOf(b.publications[n-1])
 	}
 	for _, r := range b.dirty {

@@ -381,7 +381,7 @@ func (s *Source) settle(batch []*finished, stored map[uuid.UUID]bool) {
 // told forgets a claim whose result the server has, or sees to its events.
 func (s *Source) told(f *finished) {
 	if f.publishes() {
-		s.outbox.put(s.publication(f.claim, f.json))
+		s.outbox.Put(s.publication(f.claim, f.json))
 		return // held until then, so that its message is not taken for abandoned
 	}
 	s.messageDone(f.claim)

@@ -128,6 +128,13 @@ func (j joint) lookAt(ctx context.Context, db querier, candidates string, arg an
 		return 0, nil, err
 	}
 	again = map[uuid.UUID]bool{}
+	told, err = collectLooked(rows, again)
+	return told, again, err
+}
+
+// collectLooked reads which tasks the server was told of, and adds those that
+// are to be looked at again.
+func collectLooked(rows pgx.Rows, again map[uuid.UUID]bool) (told int, err error) {
 	var task uuid.UUID
 	var tells, busy bool
 	_, err = pgx.ForEachRow(rows, []any{&task, &tells, &busy}, func() error {
@@ -139,7 +146,7 @@ func (j joint) lookAt(ctx context.Context, db querier, candidates string, arg an
 		}
 		return nil
 	})
-	return told, again, err
+	return told, err
 }
 
 // collectMessages reads the answer to a claim.

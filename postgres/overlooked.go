@@ -65,8 +65,7 @@ const comingSQL = `EXISTS (SELECT 1 FROM {queue} q WHERE q.message->>'task_uuid'
 const overlookedTasks = `
 WITH candidates AS (
   SELECT k.task_uuid, k.state = 'steps_in_process' AS stopped, k.state IN ('enqueuing_steps', 'evaluating_results') AS busy
-    FROM (SELECT u.task_uuid, (SELECT x.to_state FROM tasker.task_transitions x WHERE x.task_uuid = u.task_uuid ORDER BY x.sort_key DESC LIMIT 1) AS state
-            FROM unnest($2::uuid[]) AS u(task_uuid)) k`
+    FROM (SELECT its.task_uuid, ` + stateOfTask + ` AS state FROM unnest($2::uuid[]) AS its(task_uuid)) k`
 
 // unchangedTasks looks at the tasks whose state has been the same for $2 seconds,
 // and which the workers that should have looked at them did not: they died. A
@@ -129,7 +128,7 @@ func (s *suspects) due() (tasks []uuid.UUID, after time.Duration) {
 
 // looked notes which of the tasks are to be looked at again; of the others
 // there is no suspicion any more.
-func (s *suspects) looked(tasks []uuid.UUID, again map[uuid.UUID]bool) {
+func (s *suspects) looked(tasks []uuid.UUID, again func(task uuid.UUID) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
@@ -137,7 +136,7 @@ func (s *suspects) looked(tasks []uuid.UUID, again map[uuid.UUID]bool) {
 		its := s.tasks[task]
 		switch {
 		case its.look.After(now): // suspected anew meanwhile
-		case again[task] && now.Before(its.last):
+		case again(task) && now.Before(its.last):
 			s.tasks[task] = suspicion{now.Add(its.wait), min(2*its.wait, overlookedRarely), its.last}
 		default:
 			delete(s.tasks, task)
@@ -162,17 +161,11 @@ func (s *Source) watchServer(ctx context.Context) {
 			continue
 		}
 		told, again, err := s.lookAtNow(ctx, tasks)
-		if err != nil {
-			if ctx.Err() == nil {
-				s.log.Warn("look at tasks that tasker-server may have stopped to work on", "error", err)
-			}
-			again = map[uuid.UUID]bool{}
-			for _, task := range tasks {
-				again[task] = true
-			}
+		if err != nil && ctx.Err() == nil {
+			s.log.Warn("look at tasks that tasker-server may have stopped to work on", "error", err)
 		}
-		s.tellOverlooked(told)
-		s.suspects.looked(tasks, again)
+		s.countOverlooked(told)
+		s.suspects.looked(tasks, func(task uuid.UUID) bool { return err != nil || again[task] })
 	}
 }
 
@@ -183,7 +176,7 @@ func (s *Source) lookAtNow(ctx context.Context, tasks []uuid.UUID) (told int, ag
 	return s.coupling.lookAt(ctx, s.pool, overlookedTasks, tasks)
 }
 
-func (s *Source) tellOverlooked(n int) {
+func (s *Source) countOverlooked(n int) {
 	if n > 0 {
 		s.counts.Overlooked.Add(uint64(n))
 		s.log.Info("tasker-server was told again of results that it had disregarded", "tasks", n)

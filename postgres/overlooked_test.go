@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/gofrs/uuid/v5"
@@ -11,21 +12,20 @@ import (
 
 // taskMoves does what the server does when a task's state changes.
 func (d *deployment) taskMoves(task uuid.UUID, state string) {
-	d.t.Helper()
-	_, err := d.DB().Exec(d.t.Context(), `
-		WITH before AS (UPDATE tasker.task_transitions SET most_recent = false WHERE task_uuid = $1 AND most_recent RETURNING sort_key)
-		INSERT INTO tasker.task_transitions (task_uuid, to_state, metadata, sort_key, most_recent, created_at, updated_at)
-		VALUES ($1, $2, '{}', coalesce((SELECT sort_key FROM before), 0) + 1, true, now(), now())`, task, state)
-	require.NoError(d.t, err)
+	d.moves("task", "task_uuid", task, state)
 }
 
 // stepMoves does what the server does when a step's state changes.
 func (d *deployment) stepMoves(step uuid.UUID, state string) {
+	d.moves("workflow_step", "workflow_step_uuid", step, state)
+}
+
+func (d *deployment) moves(what, column string, id uuid.UUID, state string) {
 	d.t.Helper()
-	_, err := d.DB().Exec(d.t.Context(), `
-		WITH before AS (UPDATE tasker.workflow_step_transitions SET most_recent = false WHERE workflow_step_uuid = $1 AND most_recent RETURNING sort_key)
-		INSERT INTO tasker.workflow_step_transitions (workflow_step_uuid, to_state, metadata, sort_key, most_recent, created_at, updated_at)
-		VALUES ($1, $2, '{}', coalesce((SELECT sort_key FROM before), 0) + 1, true, now(), now())`, step, state)
+	_, err := d.DB().Exec(d.t.Context(), strings.NewReplacer("{table}", "tasker."+what+"_transitions", "{id}", column).Replace(`
+		WITH before AS (UPDATE {table} SET most_recent = false WHERE {id} = $1 AND most_recent RETURNING sort_key)
+		INSERT INTO {table} ({id}, to_state, metadata, sort_key, most_recent, created_at, updated_at)
+		VALUES ($1, $2, '{}', coalesce((SELECT sort_key FROM before), 0) + 1, true, now(), now())`), id, state)
 	require.NoError(d.t, err)
 }
 

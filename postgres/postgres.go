@@ -133,7 +133,7 @@ type Source struct {
 	health     health
 	// queueHealth is that of a database with nothing but the queues.
 	queueHealth health
-	outbox      outbox
+	outbox      dispatch.Outbox
 	suspects    suspects
 
 	mu    sync.Mutex
@@ -215,7 +215,7 @@ func (s *Source) Close(ctx context.Context) error {
 	s.running.Wait()
 	s.handBackRunning()
 	s.finished.close()
-	s.outbox.close()
+	s.outbox.Close()
 	defer s.disconnect()
 	defer s.giveUp()
 	select {

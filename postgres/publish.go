@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/gofrs/uuid/v5"
@@ -12,38 +11,6 @@ import (
 
 	"github.com/tasker-systems/taskerpy/dispatch"
 )
-
-// outbox holds publications that nobody took yet.
-type outbox struct {
-	mu      sync.Mutex
-	waiting []dispatch.Publication
-	given   uint64        // how many were put
-	arrived chan struct{} // closed and replaced when something comes; nil while nobody waits
-	closed  bool
-}
-
-func (o *outbox) put(p dispatch.Publication) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.waiting = append(o.waiting, p)
-	o.given++
-	o.tell()
-}
-
-func (o *outbox) close() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.closed = true
-	o.tell()
-}
-
-// tell wakes who waits. o.mu is held.
-func (o *outbox) tell() {
-	if o.arrived != nil {
-		close(o.arrived)
-		o.arrived = nil
-	}
-}
 
 // publication is what became of a claim.
 func (s *Source) publication(c *claim, result []byte) dispatch.Publication {
@@ -57,35 +24,7 @@ func (s *Source) publication(c *claim, result []byte) dispatch.Publication {
 // worker dies before, another one publishes them. The error is
 // dispatch.ErrClosed or ctx.Err().
 func (s *Source) Publications(ctx context.Context) ([]dispatch.Publication, error) {
-	o := &s.outbox
-	for {
-		o.mu.Lock()
-		all := o.waiting
-		o.waiting = nil
-		if len(all) > 0 {
-			o.mu.Unlock()
-			return all, nil
-		}
-		if o.closed {
-			o.mu.Unlock()
-			return nil, dispatch.ErrClosed
-		}
-		if o.arrived == nil {
-			o.arrived = make(chan struct{})
-		}
-		arrived := o.arrived
-		o.mu.Unlock()
-		select {
-		case <-arrived:
-		case <-ctx.Done():
-			select {
-			case <-arrived: // both, and a drain wants what there is
-				continue
-			default:
-			}
-			return nil, ctx.Err()
-		}
-	}
+	return s.outbox.Take(ctx)
 }
 
 // sendEvent sends a durable event. A notification with a payload may have 8,000
@@ -198,7 +137,7 @@ func (s *Source) publishAgain(ctx context.Context, q *queue, m *message) bool {
 	s.held[c.stepUUID] = c
 	s.mu.Unlock()
 	s.log.Warn("domain events of a worker that is gone are published", "step", c.name, "task_uuid", c.taskUUID, "step_uuid", c.stepUUID)
-	s.outbox.put(s.publication(c, results))
+	s.outbox.Put(s.publication(c, results))
 	return true
 }
 

@@ -65,18 +65,23 @@ func TestTheEventIsWhatHandlersOfTheReferenceGet(t *testing.T) {
 }
 
 func TestABatchIsOneStatementEachWay(t *testing.T) {
-	d := newDeployment(t, cluster.Options{})
-	s := d.open(func(o *Options) { o.Visibility = time.Minute })
+	newDeployment(t, cluster.Options{}).requireBatches(20)
+}
+
+// requireBatches requires that a hundred steps take at most so many statements.
+func (d *deployment) requireBatches(statements int) {
+	d.t.Helper()
+	s := d.open(func(o *Options) { o.Visibility = time.Hour })
 	d.enqueue(100, "check_order")
-	d.LogStatements(t.Context(), true)
-	steps := claimed(t, s, 100)
+	d.LogStatements(d.t.Context(), true)
+	steps := claimed(d.t, s, 100)
 	for _, step := range steps {
 		s.Complete(step, success(step, `{}`))
 	}
-	synced(t, s)
-	d.LogStatements(t.Context(), false)
-	require.LessOrEqual(t, len(d.Statements("taskerpy-worker")), 20)
-	require.Equal(t, 100, d.waiting("orchestration_step_results"))
+	synced(d.t, s)
+	d.LogStatements(d.t.Context(), false)
+	require.LessOrEqual(d.t, len(d.Statements("taskerpy-worker")), statements)
+	require.Equal(d.t, 100, d.waiting("orchestration_step_results"))
 }
 
 func TestANewMessageIsClaimedOnItsNotification(t *testing.T) {

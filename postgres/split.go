@@ -173,7 +173,7 @@ const splitCompleteSQL = storeParts + `
 SELECT step_uuid, task_uuid,
        ` + enqueuing + `,
        $11::text, NULL, NULL
-  FROM flip AS notice`
+  FROM flip AS its`
 
 // tellSQL tells the server of results that are stored: $1 steps, $2 tasks, $3
 // their correlation ids, $4 messages, $5 their queues, $6 whether each message
@@ -510,15 +510,6 @@ func (p *split) lookAt(ctx context.Context, db querier, candidates string, arg a
 	if err != nil {
 		return 0, nil, inQueues("look for messages", err)
 	}
-	var sent, coming bool
-	_, err = pgx.ForEachRow(rows, []any{&task, &sent, &coming}, func() error {
-		if sent {
-			told++
-		}
-		if coming {
-			again[task] = true
-		}
-		return nil
-	})
+	told, err = collectLooked(rows, again)
 	return told, again, inQueues("look for messages", err)
 }

@@ -211,18 +211,7 @@ func (d *deployment) clock() (now time.Time) {
 }
 
 func TestABatchIsTwoStatementsEachWayWhereTheQueuesAreApart(t *testing.T) {
-	d := newSplitDeployment(t)
-	s := d.open(func(o *Options) { o.Visibility = time.Hour })
-	d.enqueue(100, "check_order")
-	d.LogStatements(t.Context(), true)
-	steps := claimed(t, s, 100)
-	for _, step := range steps {
-		s.Complete(step, success(step, `{}`))
-	}
-	synced(t, s)
-	d.LogStatements(t.Context(), false)
-	require.LessOrEqual(t, len(d.Statements("taskerpy-worker")), 30)
-	require.Equal(t, 100, d.waiting("orchestration_step_results"))
+	newSplitDeployment(t).requireBatches(30)
 }
 
 func TestEitherDatabaseMustHaveWhatIsLookedForInIt(t *testing.T) {

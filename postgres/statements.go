@@ -160,11 +160,14 @@ const completeSQL = storeParts + `, ` + tellParts + `
 SELECT step_uuid, task_uuid,
        ` + enqueuing + `,
        ` + notify + `
-  FROM notice`
+  FROM notice AS its`
 
 // enqueuing tells whether the server is enqueuing steps of a task.
-const enqueuing = `(SELECT k.to_state FROM tasker.task_transitions k WHERE k.task_uuid = notice.task_uuid ORDER BY k.sort_key DESC LIMIT 1)
-         IN ('enqueuing_steps', 'evaluating_results')`
+const enqueuing = stateOfTask + ` IN ('enqueuing_steps', 'evaluating_results')`
+
+// stateOfTask is the state of the task of a row called its. A task has as many
+// transitions as its steps, and more.
+const stateOfTask = `(SELECT k.to_state FROM tasker.task_transitions k WHERE k.task_uuid = its.task_uuid ORDER BY k.sort_key DESC LIMIT 1)`
 
 // storeParts stores results, tellParts tells the server of those in flip, and
 // puts their messages aside.

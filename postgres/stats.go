@@ -75,9 +75,7 @@ func (s *Source) Stats() Stats {
 	st.Unstored = len(s.finished.waiting)
 	st.Given, st.Settled = s.finished.given, s.finished.settledTo
 	s.finished.mu.Unlock()
-	s.outbox.mu.Lock()
-	st.Publications, st.Unpublished = s.outbox.given, len(s.outbox.waiting)
-	s.outbox.mu.Unlock()
+	st.Publications, st.Unpublished = s.outbox.Counts()
 	s.unsent.mu.Lock()
 	st.Unstored += int(s.unsent.given - s.unsent.settledTo)
 	s.unsent.mu.Unlock()

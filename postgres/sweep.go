@@ -163,7 +163,7 @@ func (s *Source) sweep(ctx context.Context, age float64) error {
 	if err := tx.Commit(ctx); err != nil {
 		return err
 	}
-	s.tellOverlooked(told)
+	s.countOverlooked(told)
 	if results+steps > 0 {
 		s.counts.Swept.Add(uint64(results + steps))
 		s.log.Warn("forgotten messages were sent again", "results", results, "steps", steps)

@@ -129,6 +129,24 @@ func (a *api) follow(t *testing.T, ctx context.Context, r request, found map[str
 	}
 }
 
+// askBoth compares the answers of both, and returns which explanations it used.
+func askBoth(t *testing.T, ctx context.Context, both []*api, requests []request, explained []explanation) map[string]bool {
+	t.Helper()
+	used := map[string]bool{}
+	for _, r := range requests {
+		t.Run(r.name, func(t *testing.T) {
+			var found [2]any
+			for i, a := range both {
+				answer := a.ask(t, ctx, r)
+				a.follow(t, ctx, r, answer)
+				found[i] = map[string]any{r.name: answer}
+			}
+			compare(t, explained, found[0], found[1], used)
+		})
+	}
+	return used
+}
+
 // The embedded engine is asked what tasker-server is asked, request after
 // request: statuses, types and bodies are the same, or it is explained why not.
 func TestTheEngineAnswersAsTheServerDoes(t *testing.T) {
@@ -143,18 +161,7 @@ func TestTheEngineAnswersAsTheServerDoes(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	used := map[string]bool{}
-	for _, r := range requests {
-		t.Run(r.name, func(t *testing.T) {
-			var found [2]any
-			for i, a := range both {
-				answer := a.ask(t, ctx, r)
-				a.follow(t, ctx, r, answer)
-				found[i] = map[string]any{r.name: answer}
-			}
-			compare(t, answers, found[0], found[1], used)
-		})
-	}
+	used := askBoth(t, ctx, both, requests, answers)
 	// The handlers that were cancelled may end.
 	require.NoError(t, os.WriteFile(filepath.Join(folder, "open"), nil, 0o600))
 	requireAllUsed(t, answers, used)

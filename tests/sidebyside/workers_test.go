@@ -29,17 +29,7 @@ func TestAWorkerAnswersAsThePublishedOneDoes(t *testing.T) {
 		require.Equal(t, "complete", c.WaitTask(ctx, id).Status)
 		both = append(both, &api{url: worker.URL, known: map[string]string{}})
 	}
-	used := map[string]bool{}
-	for _, r := range workerRequests {
-		t.Run(r.name, func(t *testing.T) {
-			var found [2]any
-			for i, a := range both {
-				found[i] = map[string]any{r.name: a.ask(t, ctx, r)}
-			}
-			compare(t, workerAnswers, found[0], found[1], used)
-		})
-	}
-	requireAllUsed(t, workerAnswers, used)
+	requireAllUsed(t, workerAnswers, askBoth(t, ctx, both, workerRequests, workerAnswers))
 }
 
 var workerRequests = []request{
