@@ -114,10 +114,12 @@ func (t *modelTask) create() {
 }
 
 // claim tells of a step that was handed out; the error says why that is wrong.
-func (t *modelTask) claim(s *modelStep, attempt int) error {
+// begun says that the file has the attempt already, from a commit of which
+// nobody was told: then it goes on, also when its handler is not entered.
+func (t *modelTask) claim(s *modelStep, attempt int, begun bool) error {
 	switch {
 	case s.state == "enqueued" && attempt == s.attempts+1:
-		s.state, s.attempts, s.resumed = "in_progress", attempt, false
+		s.state, s.attempts, s.resumed = "in_progress", attempt, begun
 	case s.state == "in_progress" && s.yielded && attempt == s.attempts:
 		s.yielded, s.resumed = false, true
 	default:
@@ -334,7 +336,7 @@ type handedOut struct {
 }
 
 // claimed checks a step that the engine handed out.
-func (m *model) claimed(event *handedOut, attempt int) error {
+func (m *model) claimed(event *handedOut, attempt int, begun bool) error {
 	seen := &event.Sequence
 	n, name := seen.Task.Task.Context.N, seen.Step.Name
 	if n >= len(m.tasks) {
@@ -345,7 +347,7 @@ func (m *model) claimed(event *handedOut, attempt int) error {
 	if s == nil {
 		return fmt.Errorf("step %s of task %d was handed out, which does not exist", name, n)
 	}
-	if err := t.claim(s, attempt); err != nil {
+	if err := t.claim(s, attempt, begun); err != nil {
 		return fmt.Errorf("task %d: %w", n, err)
 	}
 	results := map[string]string{}
@@ -370,6 +372,17 @@ func (m *model) claimed(event *handedOut, attempt int) error {
 		return fmt.Errorf("task %d, step %s sees the definition of %s, want that of %s", n, name, seen.Definition.Name, s.def.name)
 	}
 	return nil
+}
+
+// fresh tells whether a step that is handed out had not begun, as far as the
+// model knows.
+func (m *model) fresh(event *handedOut) bool {
+	n, name := event.Sequence.Task.Task.Context.N, event.Sequence.Step.Name
+	if n >= len(m.tasks) {
+		return false
+	}
+	s := m.tasks[n].step(name)
+	return s != nil && s.state != "in_progress"
 }
 
 // published checks an attempt whose events the engine wants published.

@@ -95,6 +95,7 @@ type world struct {
 	wrong   []string
 	failing struct{ before, after int }
 	doubt   bool        // a commit looked failed: steps may be claimed that nobody has yet
+	doubted bool        // it was so at some time, or the process died after a commit
 	crash   store.Point // take the files at this point of the next commit
 	copied  string      // where they are; the engine is dead then
 
@@ -193,13 +194,14 @@ func (w *world) commit(p store.Point) error {
 		return errBroken
 	}
 	if p == w.crash {
+		w.doubted = w.doubted || p == store.AfterCommit
 		w.copied = copyFiles(w.t, w.e.o.Path, filepath.Join(w.dir, fmt.Sprint(w.files+1, ".db")))
 		return errBroken
 	}
 	if p == store.AfterCommit {
 		if w.failing.after > 0 {
 			w.failing.after--
-			w.doubt = true
+			w.doubt, w.doubted = true, true
 			return errBroken
 		}
 		return nil
@@ -231,7 +233,12 @@ func (w *world) claimed(steps []*dispatch.Step) {
 			w.wrong = append(w.wrong, err.Error())
 			return
 		}
-		if err := w.model.claimed(&event, s.Attempt); err != nil {
+		begun := s.Handle.(*claim).again
+		if begun && !w.doubted && w.model.fresh(&event) {
+			w.wrong = append(w.wrong, fmt.Sprintf("step %s is said to have begun before", s.Name))
+			return
+		}
+		if err := w.model.claimed(&event, s.Attempt, begun); err != nil {
 			w.wrong = append(w.wrong, err.Error())
 			return
 		}
