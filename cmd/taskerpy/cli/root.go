@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -23,8 +24,12 @@ type app struct {
 	out, err io.Writer
 }
 
+// The kernel gives signals to the first thread when it can: `taskerpy python`
+// is to run there, as the python command does, whatever program this is in.
+func init() { runtime.LockOSThread() }
+
 // Run does what the arguments say and returns the exit code. Results go to
-// out, everything else to err.
+// out, everything else to err. It is to be called by the main goroutine.
 func Run(args []string, in io.Reader, out, err io.Writer) int {
 	a := &app{in: in, out: out, err: err}
 	root := a.root()
