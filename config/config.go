@@ -89,6 +89,8 @@ type Config struct {
 
 	MessagingBackend string // only PGMQ will do
 	QueueDatabaseURL string // "" is DatabaseURL; see QueuesApart
+	// QueueMaxConnections are to QueueDatabaseURL; 0: MaxConnections.
+	QueueMaxConnections int
 
 	WorkerType     string
 	ConfigEndpoint bool // serve /config

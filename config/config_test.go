@@ -131,6 +131,7 @@ task_requests_queue = "requests"
 finalizations_queue = "finalizations"
 messaging_backend = "pgmq"
 queue_database_url = "postgres://db/x"
+queue_max_connections = 11
 worker_type = "batch"
 config_endpoint = false
 orchestration_url = "http://tasker:8080"
@@ -152,6 +153,7 @@ orchestration_timeout = "10s"
 	require.Equal(t, 500*time.Millisecond, c.PollInterval)
 	require.Equal(t, 50, c.BatchSize)
 	require.Equal(t, 10, c.MaxConnections)
+	require.Equal(t, 11, c.QueueMaxConnections)
 	require.Equal(t, 8<<20, c.MaxResultSize)
 	require.Equal(t, RetainDelete, c.MessageRetention)
 	require.Equal(t, 2*time.Minute, c.HandlerTimeout)

@@ -87,7 +87,7 @@ var deploymentSettings = []Setting{
 		show:   func(c *Config) any { return c.BatchSize },
 	},
 	{
-		Key: "max_connections", Usage: "open at most `N` connections to PostgreSQL, one of them for notifications; as many to a queue database", fallback: "5",
+		Key: "max_connections", Usage: "open at most `N` connections to PostgreSQL, one of them for notifications", fallback: "5",
 		env:    env("TASKER_MAX_CONNECTIONS"),
 		tasker: keysOf("common.database.pool.max_connections"),
 		set:    whole(func(c *Config) *int { return &c.MaxConnections }, 1, maxConnections),
@@ -151,6 +151,18 @@ var deploymentSettings = []Setting{
 		tasker: keysOf("common.pgmq_database.url"),
 		set:    text(func(c *Config) *string { return &c.QueueDatabaseURL }, nil),
 		show:   func(c *Config) any { return masked(c.QueueDatabaseURL) },
+	},
+	{
+		Key: "queue_max_connections", Usage: "open at most `N` connections to a --queue-database-url (default: --max-connections)",
+		env:    env("TASKER_QUEUE_MAX_CONNECTIONS"),
+		tasker: keysOf("common.pgmq_database.pool.max_connections"),
+		set:    whole(func(c *Config) *int { return &c.QueueMaxConnections }, 1, maxConnections),
+		show: func(c *Config) any {
+			if c.QueueMaxConnections == 0 {
+				return ""
+			}
+			return c.QueueMaxConnections
+		},
 	},
 	{
 		Key: "worker_type", Usage: "`WORD` that /config shows as the worker's type", fallback: "general",

@@ -179,6 +179,14 @@ func TestTheQueuesMayBeInADatabaseOfTheirOwn(t *testing.T) {
 	require.Equal(t, "postgres://db/queues", c.QueuesApart())
 }
 
+func TestAQueueDatabaseMayHaveAPoolOfAnotherSize(t *testing.T) {
+	require.Zero(t, mustDeploy(t, nil, "[common.database.pool]\nmax_connections = 9\n").QueueMaxConnections)
+	c := mustDeploy(t, nil, "[common.database.pool]\nmax_connections = 9\n[common.pgmq_database.pool]\nmax_connections = 15\n")
+	require.Equal(t, 9, c.MaxConnections)
+	require.Equal(t, 15, c.QueueMaxConnections)
+	require.Equal(t, Origin(c.TaskerFile+":common.pgmq_database.pool.max_connections"), c.Origin("queue_max_connections"))
+}
+
 func TestAWorkerWithoutWebIsOutOfReach(t *testing.T) {
 	c := mustDeploy(t, nil, "[worker.web]\nenabled = false\nbind_address = \"0.0.0.0:8081\"\n")
 	require.Equal(t, "127.0.0.1:0", c.Listen)

@@ -49,16 +49,17 @@ func ParseURL(url string) (*pgxpool.Config, error) {
 }
 
 // connect opens the pools and verifies that the databases are a deployment's.
+// Where the queues are, one more connection is for LISTEN.
 func (s *Source) connect(ctx context.Context) (err error) {
 	if s.o.QueueURL == "" {
-		s.pool, err = connect(ctx, s.o, s.o.URL, &s.waits, append(ofQueues(), ofSteps()...))
+		s.pool, err = connect(ctx, s.o.URL, s.o.MaxConnections-1, &s.waits, append(ofQueues(), ofSteps()...))
 		s.queuePool, s.coupling = s.pool, joint{s}
 		return err
 	}
-	if s.pool, err = connect(ctx, s.o, s.o.URL, &s.waits, ofSteps()); err != nil {
+	if s.pool, err = connect(ctx, s.o.URL, s.o.MaxConnections, &s.waits, ofSteps()); err != nil {
 		return err
 	}
-	if s.queuePool, err = connect(ctx, s.o, s.o.QueueURL, &s.queueWaits, ofQueues()); err != nil {
+	if s.queuePool, err = connect(ctx, s.o.QueueURL, s.o.QueueMaxConnections-1, &s.queueWaits, ofQueues()); err != nil {
 		s.pool.Close()
 		return fmt.Errorf("queue database: %w", err)
 	}
@@ -71,13 +72,14 @@ func (s *Source) disconnect() {
 	s.queuePool.Close()
 }
 
-// connect opens a pool of the database at a URL, which must have some things.
-func connect(ctx context.Context, o Options, url string, w *waits, needs []need) (*pgxpool.Pool, error) {
+// connect opens a pool of at most n connections to the database at a URL, which
+// must have some things.
+func connect(ctx context.Context, url string, n int, w *waits, needs []need) (*pgxpool.Pool, error) {
 	c, err := ParseURL(url)
 	if err != nil {
 		return nil, err
 	}
-	c.MaxConns = int32(max(o.MaxConnections-1, 2)) // one is for LISTEN
+	c.MaxConns = int32(max(n, 2)) // claims and completions wait for each other with less
 	c.ConnConfig.Tracer = w
 	pool, err := pgxpool.NewWithConfig(ctx, c)
 	if err != nil {

@@ -185,15 +185,19 @@ func (d *diagnosis) version(ctx context.Context) error {
 
 func (d *diagnosis) connections(ctx context.Context) error {
 	var most, used int
+	wanted, flag := d.o.MaxConnections, "--max-connections"
+	if !d.steps {
+		wanted, flag = d.o.QueueMaxConnections, "--queue-max-connections"
+	}
 	err := d.conn.QueryRow(ctx, `SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
 		(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')`).Scan(&most, &used)
 	switch {
 	case err != nil:
 		return err
-	case most-used < d.o.MaxConnections:
-		d.add("connections", Warning, "%d of %d connections are in use, and this worker wants %d: raise max_connections of the server, or lower --max-connections", used, most, d.o.MaxConnections)
+	case most-used < wanted:
+		d.add("connections", Warning, "%d of %d connections are in use, and this worker wants %d: raise max_connections of the server, or lower %s", used, most, wanted, flag)
 	default:
-		d.add("connections", Fine, "%d of %d in use, this worker wants at most %d", used, most, d.o.MaxConnections)
+		d.add("connections", Fine, "%d of %d in use, this worker wants at most %d", used, most, wanted)
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ type Observer interface {
 	// TransactionDone tells of a transaction, and whether it was committed.
 	TransactionDone(what Transaction, took time.Duration, committed bool)
 	// ConnectionTaken tells how long somebody waited for a connection.
-	ConnectionTaken(wait time.Duration)
+	ConnectionTaken(pool PoolName, wait time.Duration)
 }
 
 // Transaction is what a transaction is for.
@@ -50,7 +50,7 @@ func (blind) StepReleased(string)                              {}
 func (blind) MessageDone(string, time.Duration)                {}
 func (blind) EventsSent(int, time.Duration)                    {}
 func (blind) TransactionDone(Transaction, time.Duration, bool) {}
-func (blind) ConnectionTaken(time.Duration)                    {}
+func (blind) ConnectionTaken(PoolName, time.Duration)          {}
 
 // messageDone tells that the message of a claim was put aside.
 func (s *Source) messageDone(c *claim) {

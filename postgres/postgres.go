@@ -82,8 +82,11 @@ type Options struct {
 	// Poll is the longest time for which a lost notification goes unnoticed.
 	Poll           time.Duration
 	MaxBatch       int // steps claimed by one statement
-	MaxConnections int // to a database, one of them for LISTEN
-	MaxResultBytes int // of one step
+	MaxConnections int // one of them for LISTEN
+	// QueueMaxConnections are to the database at QueueURL, where LISTEN is then;
+	// 0: MaxConnections.
+	QueueMaxConnections int
+	MaxResultBytes      int // of one step
 	// HandlerTimeout is for steps without timeout_seconds; 0 is none.
 	HandlerTimeout time.Duration
 	// DeleteMessages deletes handled messages instead of archiving them.
@@ -100,6 +103,7 @@ func (o *Options) fill() {
 	o.Poll = cmp.Or(o.Poll, DefaultPoll)
 	o.MaxBatch = cmp.Or(o.MaxBatch, DefaultMaxBatch)
 	o.MaxConnections = cmp.Or(o.MaxConnections, DefaultMaxConnections)
+	o.QueueMaxConnections = cmp.Or(o.QueueMaxConnections, o.MaxConnections)
 	o.MaxResultBytes = cmp.Or(o.MaxResultBytes, DefaultMaxResultBytes)
 	o.ResultsQueue = cmp.Or(o.ResultsQueue, DefaultResultsQueue)
 	o.TaskRequestsQueue = cmp.Or(o.TaskRequestsQueue, DefaultTaskRequestsQueue)
@@ -175,6 +179,7 @@ func Open(ctx context.Context, o Options) (*Source, error) {
 	s.suspects.tasks, s.suspects.arrived = map[uuid.UUID]suspicion{}, make(chan struct{}, 1)
 	s.server = queue{name: o.ResultsQueue, table: tableOf(o.ResultsQueue)}
 	s.statements = prepareStatements(o)
+	s.waits.pool, s.queueWaits.pool = MainPool, QueuePool
 	s.waits.observer, s.queueWaits.observer = o.Observer, o.Observer
 	if err := s.connect(ctx); err != nil {
 		return nil, err

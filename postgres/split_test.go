@@ -223,3 +223,12 @@ func TestEitherDatabaseMustHaveWhatIsLookedForInIt(t *testing.T) {
 	_, err = Open(t.Context(), o)
 	require.ErrorContains(t, err, "queue database: database is not available: tasker lacks the extension pgmq, the function tasker.pgmq_send_with_notify")
 }
+
+func TestAQueueDatabaseIsConnectedToAsOftenAsItMay(t *testing.T) {
+	d := newSplitDeployment(t)
+	s := d.open(func(o *Options) { o.MaxConnections, o.QueueMaxConnections = 7, 4 })
+	require.Equal(t, 7, s.Pool().Max)
+	require.Equal(t, 3, s.QueuePool().Max, "one listens")
+	s = d.open(func(o *Options) { o.MaxConnections = 7 })
+	require.Equal(t, 6, s.QueuePool().Max)
+}

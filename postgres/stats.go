@@ -82,8 +82,19 @@ func (s *Source) Stats() Stats {
 	return st
 }
 
+// PoolName tells pools apart.
+type PoolName string
+
+// The pools that there are. QueuePool is of a database with nothing but the
+// queues.
+const (
+	MainPool  PoolName = "worker"
+	QueuePool PoolName = "queues"
+)
+
 // Pool is the state of the connections to a database.
 type Pool struct {
+	Name            PoolName
 	Size, Idle, Max int
 	Acquires        int64
 	AcquireWait     time.Duration // in total
@@ -108,6 +119,7 @@ func (s *Source) QueuePool() Pool {
 func poolOf(pool *pgxpool.Pool, w *waits) Pool {
 	p := pool.Stat()
 	return Pool{
+		Name: w.pool,
 		Size: int(p.TotalConns()), Idle: int(p.IdleConns()), Max: int(p.MaxConns()),
 		Acquires: p.AcquireCount(), AcquireWait: p.AcquireDuration(), Errors: p.CanceledAcquireCount(), Unmade: w.unmade.Load(),
 		Waits: w.slow.Load(), LongestWait: time.Duration(w.longest.Load()),

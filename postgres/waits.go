@@ -20,6 +20,7 @@ const SlowAcquire = 100 * time.Millisecond
 type waits struct {
 	slow, longest atomic.Int64
 	unmade        atomic.Int64
+	pool          PoolName
 	observer      Observer
 }
 
@@ -37,7 +38,7 @@ func (w *waits) TraceAcquireEnd(ctx context.Context, _ *pgxpool.Pool, _ pgxpool.
 		return
 	}
 	wait := time.Since(since)
-	w.observer.ConnectionTaken(wait)
+	w.observer.ConnectionTaken(w.pool, wait)
 	if wait >= SlowAcquire {
 		w.slow.Add(1)
 	}

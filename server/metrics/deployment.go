@@ -18,6 +18,8 @@ import (
 type Deployment interface {
 	Stats() postgres.Stats
 	Pool() postgres.Pool
+	// QueuePool is Pool, by the same name, where the queues are not apart.
+	QueuePool() postgres.Pool
 	QueueDepths(ctx context.Context) ([]postgres.QueueDepth, error)
 	Health() error
 	Listening() bool
@@ -43,7 +45,6 @@ const (
 const (
 	claimMethod = "event"
 	resultType  = "completion"
-	pool        = "worker"
 )
 
 // What messages are about, as the reference names it.
@@ -121,7 +122,7 @@ type number struct {
 // numbers are what a scrape sees of the deployment.
 type numbers struct {
 	stats    postgres.Stats
-	pool     postgres.Pool
+	pools    []postgres.Pool // the second one is of a queue database
 	events   domainevent.Stats
 	dispatch dispatch.Stats
 	returned uint64 // from handlers
@@ -267,9 +268,9 @@ func (m *Metrics) TransactionDone(what postgres.Transaction, took time.Duration,
 }
 
 // ConnectionTaken observes how long somebody waited for a connection.
-func (m *Metrics) ConnectionTaken(wait time.Duration) {
+func (m *Metrics) ConnectionTaken(pool postgres.PoolName, wait time.Duration) {
 	if d := m.deployment; d != nil {
-		d.checkouts.WithLabelValues(pool).Observe(milliseconds(wait))
+		d.checkouts.WithLabelValues(string(pool)).Observe(milliseconds(wait))
 	}
 }
 
@@ -316,8 +317,11 @@ func (d *deployment) Collect(out chan<- prometheus.Metric) {
 		return
 	}
 	now := &numbers{
-		stats: from.Deployment.Stats(), pool: from.Deployment.Pool(),
+		stats: from.Deployment.Stats(), pools: []postgres.Pool{from.Deployment.Pool()},
 		healthy: from.Deployment.Health() == nil, listens: from.Deployment.Listening(),
+	}
+	if queues := from.Deployment.QueuePool(); queues.Name != now.pools[0].Name {
+		now.pools = append(now.pools, queues)
 	}
 	if from.Events != nil {
 		now.events = from.Events()

@@ -29,14 +29,23 @@ import (
 type source struct {
 	stats  postgres.Stats
 	health error
+	apart  postgres.Pool // of a queue database, if it has a name
 	depths func(ctx context.Context) ([]postgres.QueueDepth, error)
 }
 
 func (s *source) Stats() postgres.Stats { return s.stats }
 
 func (s *source) Pool() postgres.Pool {
-	return postgres.Pool{Size: 3, Idle: 2, Max: 5, Acquires: 10, Errors: 1, Unmade: 2}
+	return postgres.Pool{Name: postgres.MainPool, Size: 3, Idle: 2, Max: 5, Acquires: 10, Errors: 1, Unmade: 2}
 }
+
+func (s *source) QueuePool() postgres.Pool {
+	if s.apart.Name == "" {
+		return s.Pool()
+	}
+	return s.apart
+}
+
 func (s *source) Health() error        { return s.health }
 func (s *source) Namespaces() []string { return []string{"shop", "idle"} }
 func (s *source) Listening() bool      { return s.health == nil }
@@ -82,7 +91,7 @@ func full(s *source) *metrics.Metrics {
 	m.EventsSent(3, 6*time.Millisecond)
 	m.TransactionDone(postgres.StepClaim, 3*time.Millisecond, true)
 	m.TransactionDone(postgres.StepResult, 2*time.Millisecond, false)
-	m.ConnectionTaken(20 * time.Millisecond)
+	m.ConnectionTaken(postgres.MainPool, 20*time.Millisecond)
 	paid := domainevent.Kind{Namespace: "shop", Name: "order.paid", Delivery: "durable", Publisher: "default"}
 	for range 4 {
 		m.EventDispatched(paid)
@@ -337,4 +346,26 @@ func TestEveryMetricIsExplained(t *testing.T) {
 	for name, f := range shown {
 		require.True(t, explained[name], fmt.Sprintf("docs/deployment.md does not explain the %s %s", f.kind, name))
 	}
+}
+
+func TestAQueueDatabaseHasAPoolOfItsOwn(t *testing.T) {
+	m := full(&source{depths: ofShop, apart: postgres.Pool{Name: postgres.QueuePool, Size: 4, Idle: 1, Acquires: 6, Errors: 5, Unmade: 7}})
+	m.ConnectionTaken(postgres.QueuePool, 40*time.Millisecond)
+	lines := scrape(t, m)
+	for line, value := range map[string]string{
+		`tasker_worker_db_pool_size`:                                        "7",
+		`tasker_db_pool_connections{pool="worker",state="active"}`:          "1",
+		`tasker_db_pool_connections{pool="queues",state="active"}`:          "3",
+		`tasker_db_pool_connections{pool="queues",state="idle"}`:            "1",
+		`tasker_db_pool_checkouts_total{pool="queues"}`:                     "6",
+		`tasker_db_pool_checkout_duration_milliseconds_sum{pool="queues"}`:  "40",
+		`tasker_db_connection_errors_total{error_type="timeout"}`:           "6",
+		`tasker_db_connection_errors_total{error_type="connection_failed"}`: "9",
+	} {
+		require.Equal(t, value, lines[line], line)
+	}
+}
+
+func TestQueuesThatAreNotApartHaveNoPool(t *testing.T) {
+	require.NotContains(t, scrape(t, full(&source{depths: ofShop})), `tasker_db_pool_checkouts_total{pool="queues"}`)
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tasker-systems/taskerpy/postgres"
 )
 
 // deploymentNumbers are what a scrape asks a worker of a deployment for. Those
@@ -27,7 +29,7 @@ func deploymentNumbers() []number {
 		return func(n *numbers) float64 { return float64(of(n)) }
 	}
 
-	gauge("tasker_worker_db_pool_size", "Open connections to the database.", func(n *numbers) float64 { return float64(n.pool.Size) })
+	gauge("tasker_worker_db_pool_size", "Open connections to the database, or to both.", ofPools(func(p *postgres.Pool) float64 { return float64(p.Size) }))
 	channel := []string{"channel_name", "component"}
 	of := func(value func(*channelNumbers) float64, only ...int) (all []series) {
 		for i, name := range channelNames {
@@ -82,13 +84,13 @@ func deploymentNumbers() []number {
 		return float64(n.channels()[eventsChannel].backlog)
 	})
 	add(prometheus.GaugeValue, "tasker_db_pool_connections", "Connections of the pool.", []string{"pool", "state"},
-		series{[]string{pool, "active"}, func(n *numbers) float64 { return float64(n.pool.Size - n.pool.Idle) }},
-		series{[]string{pool, "idle"}, func(n *numbers) float64 { return float64(n.pool.Idle) }})
+		slices.Concat(ofEach(func(p *postgres.Pool) float64 { return float64(p.Size - p.Idle) }, "active"),
+			ofEach(func(p *postgres.Pool) float64 { return float64(p.Idle) }, "idle"))...)
 	add(prometheus.CounterValue, "tasker_db_pool_checkouts_total", "Connections taken from the pool.", []string{"pool"},
-		series{[]string{pool}, func(n *numbers) float64 { return float64(n.pool.Acquires) }})
+		ofEach(func(p *postgres.Pool) float64 { return float64(p.Acquires) })...)
 	add(prometheus.CounterValue, "tasker_db_connection_errors_total", "Connections that were not had.", []string{"error_type"},
-		series{[]string{"timeout"}, func(n *numbers) float64 { return float64(n.pool.Errors) }},
-		series{[]string{"connection_failed"}, func(n *numbers) float64 { return float64(n.pool.Unmade) }})
+		series{[]string{"timeout"}, ofPools(func(p *postgres.Pool) float64 { return float64(p.Errors) })},
+		series{[]string{"connection_failed"}, ofPools(func(p *postgres.Pool) float64 { return float64(p.Unmade) })})
 
 	gauge("tasker_worker_database_up", "1 while statements go well.", func(n *numbers) float64 { return truth(n.healthy) })
 	gauge("tasker_worker_listening", "1 while notifications are heard; else queues are polled.", func(n *numbers) float64 { return truth(n.listens) })
@@ -108,6 +110,29 @@ func deploymentNumbers() []number {
 	counter("tasker_worker_steps_released_total", "Claimed steps handed back unfinished.", count(func(n *numbers) uint64 { return n.stats.Released }))
 	gauge("tasker_worker_steps_held", "Steps that are this worker's at the moment.", func(n *numbers) float64 { return float64(n.stats.Held) })
 	gauge("tasker_worker_results_waiting", "Results that wait to be stored.", func(n *numbers) float64 { return float64(n.stats.Unstored) })
+	return all
+}
+
+// ofPools is the sum over all pools.
+func ofPools(value func(*postgres.Pool) float64) func(*numbers) float64 {
+	return func(n *numbers) (sum float64) {
+		for i := range n.pools {
+			sum += value(&n.pools[i])
+		}
+		return sum
+	}
+}
+
+// ofEach is a series for each pool that there is, with more labels.
+func ofEach(value func(*postgres.Pool) float64, labels ...string) (all []series) {
+	for i, name := range []postgres.PoolName{postgres.MainPool, postgres.QueuePool} {
+		all = append(all, series{append([]string{string(name)}, labels...), func(n *numbers) float64 {
+			if i >= len(n.pools) {
+				return math.NaN()
+			}
+			return value(&n.pools[i])
+		}})
+	}
 	return all
 }
 

@@ -107,6 +107,13 @@ func TestTheDoctorLooksAtTheDatabaseOfTheQueuesToo(t *testing.T) {
 		require.Contains(t, found, name)
 	}
 
+	o.QueueMaxConnections = 500
+	found = p.diagnose(o)
+	require.Equal(t, postgres.Fine, found["connections"].Status)
+	require.Equal(t, postgres.Warning, found["queue connections"].Status)
+	require.Contains(t, found["queue connections"].Detail, "this worker wants 500: raise max_connections of the server, or lower --queue-max-connections")
+	o.QueueMaxConnections = 0
+
 	// The wrong way round.
 	o.URL, o.QueueURL = o.QueueURL, o.URL
 	found = p.diagnose(o)
