@@ -29,6 +29,13 @@ func (d *deployment) moves(what, column string, id uuid.UUID, state string) {
 	require.NoError(d.t, err)
 }
 
+func (d *deployment) taskState(task uuid.UUID) (state string) {
+	d.t.Helper()
+	require.NoError(d.t, d.DB().QueryRow(d.t.Context(),
+		`SELECT to_state FROM tasker.task_transitions WHERE task_uuid = $1 AND most_recent`, task).Scan(&state))
+	return state
+}
+
 // addStep adds a step to a task, after others.
 func (d *deployment) addStep(task uuid.UUID, name, state string, after ...uuid.UUID) (step uuid.UUID) {
 	d.t.Helper()
@@ -136,32 +143,39 @@ func TestAResultOfATaskWithNothingToEnqueueRaisesNoSuspicion(t *testing.T) {
 
 func TestATaskThatTheServerDiedOverIsTakenUp(t *testing.T) {
 	for name, c := range map[string]struct {
-		left  func(d *deployment, task uuid.UUID)
+		left  func(d *deployment, task, step uuid.UUID)
 		state string
 	}{
 		"nothing was enqueued yet": {
-			left: func(d *deployment, task uuid.UUID) {
+			left: func(d *deployment, task, _ uuid.UUID) {
 				d.addStep(task, "first", "pending")
 				d.taskMoves(task, "enqueuing_steps")
 			},
 			state: "waiting_for_dependencies",
 		},
 		"nothing was decided yet": {
-			left: func(d *deployment, task uuid.UUID) {
+			left: func(d *deployment, task, _ uuid.UUID) {
 				d.addStep(task, "first", "pending")
 				d.taskMoves(task, "initializing")
 			},
 			state: "waiting_for_dependencies",
 		},
 		"all was enqueued": {
-			left:  func(d *deployment, task uuid.UUID) { d.taskMoves(task, "enqueuing_steps") },
+			left:  func(d *deployment, task, _ uuid.UUID) { d.taskMoves(task, "enqueuing_steps") },
 			state: "steps_in_process",
 		},
 		"what follows waits": {
-			left: func(d *deployment, task uuid.UUID) {
+			left: func(d *deployment, task, _ uuid.UUID) {
 				first := d.addStep(task, "first", "in_progress")
 				d.addStep(task, "second", "pending", first)
 				d.taskMoves(task, "enqueuing_steps")
+			},
+			state: "steps_in_process",
+		},
+		"it was blocked though every step is complete": {
+			left: func(d *deployment, task, step uuid.UUID) {
+				d.stepMoves(step, "complete")
+				d.taskMoves(task, "blocked_by_failures")
 			},
 			state: "steps_in_process",
 		},
@@ -171,20 +185,34 @@ func TestATaskThatTheServerDiedOverIsTakenUp(t *testing.T) {
 			d := newDeployment(t, cluster.Options{})
 			s := d.open()
 			d.enqueue(1, "check_order")
-			task := claimed(t, s, 1)[0].TaskUUID
-			c.left(d, task)
-			state := func() (state string) {
-				require.NoError(t, d.DB().QueryRow(t.Context(),
-					`SELECT to_state FROM tasker.task_transitions WHERE task_uuid = $1 AND most_recent`, task).Scan(&state))
-				return state
-			}
-			before := state()
-			require.NoError(t, s.takeUpAbandoned(t.Context(), abandonedAge))
-			require.Equal(t, before, state(), "a server may be at work")
-			require.NoError(t, s.takeUpAbandoned(t.Context(), 0))
-			require.Equal(t, c.state, state())
-			require.NoError(t, s.takeUpAbandoned(t.Context(), 0))
+			step := claimed(t, s, 1)[0]
+			task := step.TaskUUID
+			c.left(d, task, step.StepUUID)
+			before := d.taskState(task)
+			require.NoError(t, s.takeUpAbandoned(t.Context(), abandonedAge, misjudgedAge))
+			require.Equal(t, before, d.taskState(task), "a server may be at work")
+			require.NoError(t, s.takeUpAbandoned(t.Context(), 0, 0))
+			require.Equal(t, c.state, d.taskState(task))
+			require.NoError(t, s.takeUpAbandoned(t.Context(), 0, 0))
 			require.EqualValues(t, 1, s.Stats().Abandoned)
+		})
+	}
+}
+
+func TestATaskThatAFailureHasBlockedStaysBlocked(t *testing.T) {
+	for _, failed := range []string{"error", "cancelled", "resolved_manually", "pending"} {
+		t.Run(failed, func(t *testing.T) {
+			t.Parallel()
+			d := newDeployment(t, cluster.Options{})
+			s := d.open()
+			d.enqueue(1, "check_order")
+			step := claimed(t, s, 1)[0]
+			d.stepMoves(step.StepUUID, "complete")
+			d.addStep(step.TaskUUID, "second", failed)
+			d.taskMoves(step.TaskUUID, "blocked_by_failures")
+			require.NoError(t, s.takeUpAbandoned(t.Context(), 0, 0))
+			require.Equal(t, "blocked_by_failures", d.taskState(step.TaskUUID))
+			require.Zero(t, s.Stats().Abandoned)
 		})
 	}
 }

@@ -36,7 +36,7 @@ type Stats struct {
 	Undecodable     uint64 // messages that name no step
 	Swept           uint64 // messages that others had forgotten to send
 	Overlooked      uint64 // tasks that the server had stopped to work on, and was told of
-	Abandoned       uint64 // tasks that the server had died over, and that were taken up
+	Abandoned       uint64 // tasks that the server had died over, or blocked without a failure, and that were taken up
 	Retries         uint64 // statements that had to be repeated
 	Reconnects      uint64 // of the connection for notifications
 	Published       uint64 // durable domain events sent

@@ -19,6 +19,9 @@ const (
 	// abandonedAge is how long nothing must have become of a task before its
 	// server is taken for dead.
 	abandonedAge = 45.0
+	// misjudgedAge is how long a task must have been blocked without a failure
+	// before it is taken for misjudged.
+	misjudgedAge = 5.0
 	// afterOutage is when a sweep follows on an outage: the server too was cut
 	// off in the middle of something. It is longer than bootAge.
 	afterOutage = 10 * time.Second
@@ -68,22 +71,30 @@ const unclaimedSteps = `SELECT k.task_uuid, s.workflow_step_uuid AS step_uuid, k
          WHERE NOT s.processed AND t.most_recent IS NOT FALSE AND t.to_state = 'enqueued' AND tn.name = $3
            AND t.created_at < now() AT TIME ZONE 'UTC' - make_interval(secs => $1)`
 
-// abandonedSweep takes up tasks that a server, or its database, died over while
-// it was enqueuing their steps, which the server itself never does: nothing has
-// become of the task or of any of its steps for $1 seconds. It is the one
-// transition of tasks that a worker makes, and it leaves it to the server to
-// enqueue what is ready: that is what it does with tasks that wait for
+// abandonedSweep takes up tasks that the server itself never will: those that it,
+// or its database, died over while it was enqueuing their steps, of which nothing
+// has become for $1 seconds, nor of any of their steps; and those that it has
+// blocked although every step is complete, which happens when its database dies
+// while it evaluates the last result. Of the latter, which may be many where
+// tasks fail, it looks at those that were blocked $3 seconds to a day ago. It is
+// the one transition of tasks that a worker makes, and it leaves it to the server
+// to enqueue what is ready: that is what it does with tasks that wait for
 // dependencies. Where there is nothing to enqueue, results make it go on. $2 is
 // this process.
 const abandonedSweep = `
 WITH abandoned AS (
   SELECT x.task_transition_uuid, s.ready > 0 AS ready
     FROM tasker.tasks t JOIN tasker.task_transitions x ON x.task_uuid = t.task_uuid, LATERAL (
-      SELECT max(w.created_at) AS latest, count(*) FILTER (WHERE w.to_state = 'pending' AND NOT EXISTS (` + unfinishedParent + `)) AS ready
+      SELECT max(w.created_at) AS latest, bool_and(w.to_state = 'complete') AS complete,
+             count(*) FILTER (WHERE w.to_state = 'pending' AND NOT EXISTS (` + unfinishedParent + `)) AS ready
         FROM tasker.workflow_steps s JOIN tasker.workflow_step_transitions w ON w.workflow_step_uuid = ANY (ARRAY[s.workflow_step_uuid])
        WHERE s.task_uuid = t.task_uuid AND w.most_recent IS NOT FALSE) s
-   WHERE NOT t.complete AND x.most_recent AND x.to_state IN ('initializing', 'enqueuing_steps')
-     AND greatest(x.created_at, s.latest) < now() AT TIME ZONE 'UTC' - make_interval(secs => $1) AND s.latest IS NOT NULL
+   WHERE NOT t.complete AND x.most_recent AND s.latest IS NOT NULL
+     AND (x.to_state IN ('initializing', 'enqueuing_steps')
+          AND greatest(x.created_at, s.latest) < now() AT TIME ZONE 'UTC' - make_interval(secs => $1)
+          OR x.to_state = 'blocked_by_failures' AND s.complete
+          AND x.created_at > now() AT TIME ZONE 'UTC' - interval '1 day'
+          AND x.created_at < now() AT TIME ZONE 'UTC' - make_interval(secs => $3))
    LIMIT 100
 ), flip AS (
   UPDATE tasker.task_transitions x SET most_recent = false, updated_at = now() AT TIME ZONE 'UTC'
@@ -92,7 +103,8 @@ WITH abandoned AS (
 )
 INSERT INTO tasker.task_transitions (task_uuid, from_state, to_state, metadata, sort_key, most_recent, created_at, updated_at)
 SELECT task_uuid, to_state, CASE WHEN ready THEN 'waiting_for_dependencies' ELSE 'steps_in_process' END,
-       jsonb_build_object('event', 'taken up after tasker-server was gone', 'worker_uuid', $2::uuid, 'timestamp', ` + stamp + `),
+       jsonb_build_object('event', CASE to_state WHEN 'blocked_by_failures' THEN 'taken up since no step has failed'
+                                             ELSE 'taken up after tasker-server was gone' END, 'worker_uuid', $2::uuid, 'timestamp', ` + stamp + `),
        sort_key + 1, true, now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC'
   FROM flip
 RETURNING task_uuid`
@@ -168,12 +180,12 @@ func (s *Source) sweep(ctx context.Context, age float64) error {
 		s.counts.Swept.Add(uint64(results + steps))
 		s.log.Warn("forgotten messages were sent again", "results", results, "steps", steps)
 	}
-	return s.takeUpAbandoned(ctx, abandonedAge)
+	return s.takeUpAbandoned(ctx, abandonedAge, misjudgedAge)
 }
 
 // takeUpAbandoned does not need to be alone.
-func (s *Source) takeUpAbandoned(ctx context.Context, age float64) error {
-	rows, err := s.pool.Query(ctx, abandonedSweep, age, s.uuid)
+func (s *Source) takeUpAbandoned(ctx context.Context, abandonedFor, blockedFor float64) error {
+	rows, err := s.pool.Query(ctx, abandonedSweep, abandonedFor, s.uuid, blockedFor)
 	if err != nil {
 		return fmt.Errorf("abandoned tasks: %w", err)
 	}
@@ -183,7 +195,7 @@ func (s *Source) takeUpAbandoned(ctx context.Context, age float64) error {
 	}
 	if len(tasks) > 0 {
 		s.counts.Abandoned.Add(uint64(len(tasks)))
-		s.log.Warn("tasks were taken up that tasker-server had left while it was enqueuing their steps", "tasks", len(tasks))
+		s.log.Warn("tasks were taken up that tasker-server had left while it was enqueuing their steps, or had blocked without a failure", "tasks", len(tasks))
 		s.suspects.add(tasks) // of those without a step to enqueue
 	}
 	return nil

@@ -105,7 +105,7 @@ func deploymentNumbers() []number {
 	counter("tasker_worker_undecodable_messages_total", "Messages that name no step.", count(func(n *numbers) uint64 { return n.stats.Undecodable }))
 	counter("tasker_worker_swept_messages_total", "Messages that others had forgotten, sent again.", count(func(n *numbers) uint64 { return n.stats.Swept }))
 	counter("tasker_worker_overlooked_tasks_total", "Tasks that tasker-server had stopped to work on, and was told of again.", count(func(n *numbers) uint64 { return n.stats.Overlooked }))
-	counter("tasker_worker_abandoned_tasks_total", "Tasks that tasker-server had died over while it was enqueuing their steps, taken up.", count(func(n *numbers) uint64 { return n.stats.Abandoned }))
+	counter("tasker_worker_abandoned_tasks_total", "Tasks that tasker-server had died over while it was enqueuing their steps, or had blocked without a failure, taken up.", count(func(n *numbers) uint64 { return n.stats.Abandoned }))
 	counter("tasker_worker_checkpoints_total", "Checkpoints stored.", count(func(n *numbers) uint64 { return n.stats.Checkpoints }))
 	counter("tasker_worker_steps_released_total", "Claimed steps handed back unfinished.", count(func(n *numbers) uint64 { return n.stats.Released }))
 	gauge("tasker_worker_steps_held", "Steps that are this worker's at the moment.", func(n *numbers) float64 { return float64(n.stats.Held) })

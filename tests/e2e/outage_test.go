@@ -25,36 +25,6 @@ func quickServer() map[string]any {
 	}
 }
 
-// misjudged are tasks that tasker-server has blocked although each of their steps
-// is complete: it does that now and then when its database crashes while it
-// evaluates a result, and never looks at them again.
-const misjudged = `
-SELECT count(*) FROM tasker.task_transitions x
- WHERE x.task_uuid = $1 AND x.most_recent AND x.to_state = 'blocked_by_failures'
-   AND NOT EXISTS (SELECT 1 FROM tasker.workflow_steps s JOIN tasker.workflow_step_transitions w USING (workflow_step_uuid)
-                    WHERE s.task_uuid = x.task_uuid AND w.most_recent AND w.to_state <> 'complete')`
-
-// requireDoneButMisjudged is requireDone after crashes of the database.
-func (p *project) requireDoneButMisjudged(ids []string) {
-	p.t.Helper()
-	var done []string
-	require.Eventually(p.t, func() bool {
-		done = nil
-		wrong, n := 0, 0
-		for _, id := range ids {
-			if p.completed([]string{id}) {
-				done = append(done, id)
-			} else if p.DB().QueryRow(p.t.Context(), misjudged, id).Scan(&n) == nil {
-				wrong += n
-			}
-		}
-		return len(done)+wrong == len(ids)
-	}, 3*time.Minute, 100*time.Millisecond, "tasks are not complete")
-	p.t.Logf("%d of %d tasks are complete, the others were misjudged by tasker-server", len(done), len(ids))
-	require.Greater(p.t, len(done), len(ids)*2/3, "nearly all are to show something")
-	p.requireDone(done)
-}
-
 func TestADatabaseThatCrashesAgainAndAgainLosesNothing(t *testing.T) {
 	t.Parallel() // it waits most of the time
 	p := newProject(t, alone(t), "crashes", chain(3, "steps.Work")...)
@@ -68,7 +38,7 @@ func TestADatabaseThatCrashesAgainAndAgainLosesNothing(t *testing.T) {
 		p.StopPostgres(cluster.Immediate)
 		p.StartPostgres(t.Context())
 	}
-	p.requireDoneButMisjudged(ids)
+	p.requireDone(ids)
 }
 
 // The outage is longer than the visibility timeout, so each step that ran when
@@ -86,7 +56,7 @@ func TestADatabaseThatIsAwayForHalfAMinuteLosesNothing(t *testing.T) {
 		require.NoError(t, w.REST.Get(t.Context(), "/health/live", nil))
 	}
 	p.StartPostgres(t.Context())
-	p.requireDoneButMisjudged(ids)
+	p.requireDone(ids)
 	require.NoError(t, one.Ready(t.Context()))
 	require.NoError(t, two.Ready(t.Context()))
 }

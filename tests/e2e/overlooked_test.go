@@ -63,3 +63,20 @@ func TestAResultThatTheServerDisregardsIsToldAgainByAnotherWorker(t *testing.T) 
 	p.worker()
 	p.requireDone([]string{id})
 }
+
+// The server blocks a task when its database goes away while it evaluates the last
+// result, and never looks at it again.
+func TestATaskThatTheServerHasBlockedWithoutAFailureIsFinished(t *testing.T) {
+	p := newProject(t, shared, "misjudged", chain(1, "steps.Work")...)
+	id := disregarded(t, p, p.worker().Kill)
+	// As if it had been a while ago.
+	p.awaitNumber(1, `WITH before AS (
+		UPDATE tasker.task_transitions SET most_recent = false WHERE task_uuid = $1 AND most_recent AND to_state = 'steps_in_process' RETURNING *
+	  ), blocked AS (
+		INSERT INTO tasker.task_transitions (task_uuid, from_state, to_state, metadata, sort_key, most_recent, created_at, updated_at)
+		SELECT task_uuid, to_state, 'blocked_by_failures', '{}', sort_key + 1, true, now() - interval '1 minute', now() FROM before RETURNING 1
+	  ) SELECT count(*) FROM blocked`, id)
+	w := p.worker()
+	p.requireDone([]string{id})
+	require.EqualValues(t, 1, p.metric(w, "tasker_worker_abandoned_tasks_total"))
+}
