@@ -175,6 +175,8 @@ func TestATaskThatTheServerDiedOverIsTakenUp(t *testing.T) {
 		"it was blocked though every step is complete": {
 			left: func(d *deployment, task, step uuid.UUID) {
 				d.stepMoves(step, "complete")
+				_, err := d.DB().Exec(d.t.Context(), `UPDATE tasker.workflow_steps SET results = '{"step_uuid": "of the step"}' WHERE workflow_step_uuid = $1`, step)
+				require.NoError(d.t, err)
 				d.taskMoves(task, "blocked_by_failures")
 			},
 			state: "steps_in_process",

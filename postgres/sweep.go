@@ -85,7 +85,7 @@ const abandonedSweep = `
 WITH abandoned AS (
   SELECT x.task_transition_uuid, s.ready > 0 AS ready
     FROM tasker.tasks t JOIN tasker.task_transitions x ON x.task_uuid = t.task_uuid, LATERAL (
-      SELECT max(w.created_at) AS latest, bool_and(w.to_state = 'complete') AS complete,
+      SELECT max(w.created_at) AS latest, bool_and(w.to_state = 'complete') AND bool_or(s.results ? 'step_uuid') AS complete,
              count(*) FILTER (WHERE w.to_state = 'pending' AND NOT EXISTS (` + unfinishedParent + `)) AS ready
         FROM tasker.workflow_steps s JOIN tasker.workflow_step_transitions w ON w.workflow_step_uuid = ANY (ARRAY[s.workflow_step_uuid])
        WHERE s.task_uuid = t.task_uuid AND w.most_recent IS NOT FALSE) s

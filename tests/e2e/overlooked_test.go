@@ -80,3 +80,20 @@ func TestATaskThatTheServerHasBlockedWithoutAFailureIsFinished(t *testing.T) {
 	p.requireDone([]string{id})
 	require.EqualValues(t, 1, p.metric(w, "tasker_worker_abandoned_tasks_total"))
 }
+
+// The server does nothing about a task after an operator has worked on its steps.
+func TestABlockedTaskWhoseStepsAnOperatorHasCompletedIsFinished(t *testing.T) {
+	p := newProject(t, shared, "by_hand", "{name: one, handler: {callable: steps.Failing}, retry: {retryable: false, max_attempts: 1}}")
+	first := p.worker()
+	id := p.create("flow", map[string]any{"failures": 1, "permanent": true})
+	require.Equal(t, "blocked_by_failures", p.WaitTask(t.Context(), id).Status)
+	first.Kill()
+	require.NoError(t, p.REST.CompleteStep(t.Context(), id, p.steps(id)[0].ID, map[string]any{"value": 1}))
+	// As if it had been a while ago.
+	p.awaitNumber(1, `WITH aged AS (
+		UPDATE tasker.task_transitions SET created_at = created_at - interval '1 minute' WHERE task_uuid = $1 AND most_recent RETURNING 1
+	  ) SELECT count(*) FROM aged`, id)
+	p.worker()
+	p.await([]string{id})
+	require.EqualValues(t, 1, p.steps(id)[0].Results.Result["value"])
+}
