@@ -172,6 +172,18 @@ func TestATaskThatTheServerDiedOverIsTakenUp(t *testing.T) {
 			},
 			state: "steps_in_process",
 		},
+		"it was blocked though no step has failed": {
+			left: func(d *deployment, task, step uuid.UUID) {
+				d.stepMoves(step, "complete")
+				d.addStep(task, "second", "pending", step)
+				d.taskMoves(task, "blocked_by_failures")
+			},
+			state: "waiting_for_dependencies",
+		},
+		"it was blocked while a step ran": {
+			left:  func(d *deployment, task, _ uuid.UUID) { d.taskMoves(task, "blocked_by_failures") },
+			state: "steps_in_process",
+		},
 		"it was blocked though every step is complete": {
 			left: func(d *deployment, task, step uuid.UUID) {
 				d.stepMoves(step, "complete")
@@ -202,19 +214,40 @@ func TestATaskThatTheServerDiedOverIsTakenUp(t *testing.T) {
 }
 
 func TestATaskThatAFailureHasBlockedStaysBlocked(t *testing.T) {
-	for _, failed := range []string{"error", "cancelled", "resolved_manually", "pending"} {
-		t.Run(failed, func(t *testing.T) {
+	for name, states := range map[string][]string{
+		"a step has failed":          {"error"},
+		"a step was cancelled":       {"cancelled"},
+		"a failed step was resolved": {"error", "resolved_manually"},
+		"a failed step was reset":    {"error", "pending"},
+	} {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			d := newDeployment(t, cluster.Options{})
 			s := d.open()
 			d.enqueue(1, "check_order")
 			step := claimed(t, s, 1)[0]
 			d.stepMoves(step.StepUUID, "complete")
-			d.addStep(step.TaskUUID, "second", failed)
+			second := d.addStep(step.TaskUUID, "second", "pending")
+			for _, state := range states {
+				d.stepMoves(second, state)
+			}
 			d.taskMoves(step.TaskUUID, "blocked_by_failures")
 			require.NoError(t, s.takeUpAbandoned(t.Context(), 0, 0))
 			require.Equal(t, "blocked_by_failures", d.taskState(step.TaskUUID))
 			require.Zero(t, s.Stats().Abandoned)
 		})
 	}
+}
+
+func TestATaskThatTheServerBlocksAgainAndAgainStaysBlocked(t *testing.T) {
+	d := newDeployment(t, cluster.Options{})
+	s := d.open()
+	d.enqueue(1, "check_order")
+	task := claimed(t, s, 1)[0].TaskUUID
+	for range 5 {
+		d.taskMoves(task, "blocked_by_failures")
+		require.NoError(t, s.takeUpAbandoned(t.Context(), 0, 0))
+	}
+	require.Equal(t, "blocked_by_failures", d.taskState(task))
+	require.EqualValues(t, 3, s.Stats().Abandoned)
 }

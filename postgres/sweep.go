@@ -74,13 +74,13 @@ const unclaimedSteps = `SELECT k.task_uuid, s.workflow_step_uuid AS step_uuid, k
 // abandonedSweep takes up tasks that the server itself never will: those that it,
 // or its database, died over while it was enqueuing their steps, of which nothing
 // has become for $1 seconds, nor of any of their steps; and those that it has
-// blocked although every step is complete, which happens when its database dies
-// while it evaluates the last result. Of the latter, which may be many where
-// tasks fail, it looks at those that were blocked $3 seconds to a day ago. It is
-// the one transition of tasks that a worker makes, and it leaves it to the server
-// to enqueue what is ready: that is what it does with tasks that wait for
-// dependencies. Where there is nothing to enqueue, results make it go on. $2 is
-// this process.
+// blocked although no step has ever failed, or every one is complete, which
+// happens when its database dies while it evaluates a result. Blocked tasks may be
+// many, so it looks at those that were $3 seconds to a day ago, and at none that
+// it has taken up often. It is the one transition of tasks that a worker makes, and
+// it leaves it to the server to enqueue what is ready: that is what it does with
+// tasks that wait for dependencies. Where there is nothing to enqueue, results make
+// it go on. $2 is this process.
 const abandonedSweep = `
 WITH abandoned AS (
   SELECT x.task_transition_uuid, s.ready > 0 AS ready
@@ -92,7 +92,10 @@ WITH abandoned AS (
    WHERE NOT t.complete AND x.most_recent AND s.latest IS NOT NULL
      AND (x.to_state IN ('initializing', 'enqueuing_steps')
           AND greatest(x.created_at, s.latest) < now() AT TIME ZONE 'UTC' - make_interval(secs => $1)
-          OR x.to_state = 'blocked_by_failures' AND s.complete
+          OR x.to_state = 'blocked_by_failures' AND (s.complete OR NOT EXISTS (
+               SELECT 1 FROM tasker.workflow_steps f JOIN tasker.workflow_step_transitions w ON w.workflow_step_uuid = ANY (ARRAY[f.workflow_step_uuid])
+                WHERE f.task_uuid = t.task_uuid AND w.to_state IN ('error', 'cancelled', 'resolved_manually')))
+          AND (SELECT count(*) FROM tasker.task_transitions b WHERE b.task_uuid = t.task_uuid AND b.from_state = 'blocked_by_failures') < 3
           AND x.created_at > now() AT TIME ZONE 'UTC' - interval '1 day'
           AND x.created_at < now() AT TIME ZONE 'UTC' - make_interval(secs => $3))
    LIMIT 100
@@ -103,7 +106,7 @@ WITH abandoned AS (
 )
 INSERT INTO tasker.task_transitions (task_uuid, from_state, to_state, metadata, sort_key, most_recent, created_at, updated_at)
 SELECT task_uuid, to_state, CASE WHEN ready THEN 'waiting_for_dependencies' ELSE 'steps_in_process' END,
-       jsonb_build_object('event', CASE to_state WHEN 'blocked_by_failures' THEN 'taken up since no step has failed'
+       jsonb_build_object('event', CASE to_state WHEN 'blocked_by_failures' THEN 'taken up since nothing blocks it'
                                              ELSE 'taken up after tasker-server was gone' END, 'worker_uuid', $2::uuid, 'timestamp', ` + stamp + `),
        sort_key + 1, true, now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC'
   FROM flip

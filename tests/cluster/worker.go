@@ -99,6 +99,16 @@ func (w *Worker) Pause() error { return w.process.pause() }
 // Resume lets a paused worker go on.
 func (w *Worker) Resume() error { return w.process.signal(syscall.SIGCONT, true) }
 
+// Ended tells whether the worker has.
+func (w *Worker) Ended() bool {
+	select {
+	case <-w.process.exited:
+		return true
+	default:
+		return false
+	}
+}
+
 // Wait waits until the worker has ended by itself, and returns its exit code.
 func (w *Worker) Wait() (int, error) {
 	<-w.process.exited
