@@ -9,4 +9,4 @@ RUN cargo new --lib /fetch && cd /fetch && cargo add pgmq@=0.33.2 --no-default-f
 FROM postgres:17-bookworm
 COPY --from=pgmq /extension/ /usr/share/postgresql/17/extension/
 # PostgreSQL has a uuidv7() of its own from 18 on.
-COPY deployment/uuidv7.sql /docker-entrypoint-initdb.d/
+COPY deployment/schema.sql deployment/uuidv7.sql /docker-entrypoint-initdb.d/

@@ -3,9 +3,12 @@
 package e2e_test
 
 import (
+	"context"
+	"os"
 	"path/filepath"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tasker-systems/taskerpy/tests/built"
@@ -42,4 +45,23 @@ func TestDeploymentRunsTasksOfThePublishedWorker(t *testing.T) {
 	require.Equal(t, map[string]any{
 		"linear_step_1_py": 36.0, "linear_step_2_py": 46.0, "linear_step_3_py": 138.0, "linear_step_4_py": 69.0,
 	}, results)
+}
+
+// sqlx notes the migrations that it has run in a table of the first schema of the
+// search path, and looks for it there the next time: the migrations must not
+// change which schema that is.
+func TestTheDatabaseOfTheComposeFileCanBeMigratedAgain(t *testing.T) {
+	p := newPatients(t)
+	p.sql("template1", "CREATE DATABASE composed")
+	script, err := os.ReadFile(filepath.Join(built.Root(), "deployment", "schema.sql"))
+	require.NoError(t, err)
+	p.sql("composed", string(script))
+	first := func(database string) (schema string) {
+		conn, err := pgx.Connect(t.Context(), p.at(database, "", ""))
+		require.NoError(t, err)
+		defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
+		require.NoError(t, conn.QueryRow(t.Context(), "SELECT current_schema()").Scan(&schema))
+		return schema
+	}
+	require.Equal(t, first(p.copy()), first("composed"), "after the migrations, and before")
 }

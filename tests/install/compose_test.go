@@ -65,11 +65,12 @@ func TestTheComposeFilesWorkerIsConfiguredAsMeant(t *testing.T) {
 	for name, value := range worker.Environment {
 		t.Setenv(name, strings.ReplaceAll(value, "${TASKER_PASSWORD:-tasker}", "sesame"))
 	}
+	require.True(t, strings.HasPrefix(worker.Environment["DATABASE_URL"], "postgresql://"), "tasker-server refuses others")
 	require.Equal(t, "run", worker.Command[0])
 	var out, problems bytes.Buffer
 	code := cli.Run(append([]string{"config"}, worker.Command[1:]...), strings.NewReader(""), &out, &problems)
 	require.Zero(t, code, problems.String())
-	require.Regexp(t, `(?m)^database_url +postgres://tasker:\*+@postgres:5432/tasker +DATABASE_URL$`, out.String())
+	require.Regexp(t, `(?m)^database_url +postgresql://tasker:\*+@postgres:5432/tasker +DATABASE_URL$`, out.String())
 	require.Regexp(t, `(?m)^listen +0\.0\.0\.0:8083 +--listen$`, out.String())
 	require.Regexp(t, `(?m)^orchestration_url +http://tasker-server:8080 +TASKER_ORCHESTRATION_URL$`, out.String())
 }
