@@ -203,11 +203,11 @@ func TestATaskThatTheServerDiedOverIsTakenUp(t *testing.T) {
 			task := step.TaskUUID
 			c.left(d, task, step.StepUUID)
 			before := d.taskState(task)
-			require.NoError(t, s.takeUpAbandoned(t.Context(), abandonedAge, misjudgedAge))
+			require.NoError(t, s.takeUpAbandoned(t.Context(), abandonedAge, misjudgedAge, misjudgedLately))
 			require.Equal(t, before, d.taskState(task), "a server may be at work")
-			require.NoError(t, s.takeUpAbandoned(t.Context(), 0, 0))
+			require.NoError(t, s.takeUpAbandoned(t.Context(), 0, 0, misjudgedLately))
 			require.Equal(t, c.state, d.taskState(task))
-			require.NoError(t, s.takeUpAbandoned(t.Context(), 0, 0))
+			require.NoError(t, s.takeUpAbandoned(t.Context(), 0, 0, misjudgedLately))
 			require.EqualValues(t, 1, s.Stats().Abandoned)
 		})
 	}
@@ -232,7 +232,7 @@ func TestATaskThatAFailureHasBlockedStaysBlocked(t *testing.T) {
 				d.stepMoves(second, state)
 			}
 			d.taskMoves(step.TaskUUID, "blocked_by_failures")
-			require.NoError(t, s.takeUpAbandoned(t.Context(), 0, 0))
+			require.NoError(t, s.takeUpAbandoned(t.Context(), 0, 0, misjudgedLately))
 			require.Equal(t, "blocked_by_failures", d.taskState(step.TaskUUID))
 			require.Zero(t, s.Stats().Abandoned)
 		})
@@ -246,7 +246,7 @@ func TestATaskThatTheServerBlocksAgainAndAgainStaysBlocked(t *testing.T) {
 	task := claimed(t, s, 1)[0].TaskUUID
 	for range 5 {
 		d.taskMoves(task, "blocked_by_failures")
-		require.NoError(t, s.takeUpAbandoned(t.Context(), 0, 0))
+		require.NoError(t, s.takeUpAbandoned(t.Context(), 0, 0, misjudgedLately))
 	}
 	require.Equal(t, "blocked_by_failures", d.taskState(task))
 	require.EqualValues(t, 3, s.Stats().Abandoned)

@@ -257,7 +257,7 @@ func TestSeveralWorkersShareAQueueWithoutDoubles(t *testing.T) {
 // one is under way, such as that of the start.
 func sweepUntil(t *testing.T, s *Source, done func() bool) {
 	t.Helper()
-	require.Eventually(t, func() bool { return s.sweep(t.Context(), 0) == nil && done() }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { return s.sweep(t.Context(), 0, misjudgedLately) == nil && done() }, time.Minute, time.Millisecond)
 }
 
 func TestStepsWhoseMessageWasNeverSentAreFound(t *testing.T) {
@@ -268,7 +268,7 @@ func TestStepsWhoseMessageWasNeverSentAreFound(t *testing.T) {
 	require.NoError(t, err)
 	sweepUntil(t, s, func() bool { return s.Stats().Swept > 0 })
 	require.Equal(t, id, claimed(t, s, 1)[0].StepUUID)
-	require.NoError(t, s.sweep(t.Context(), 0))
+	require.NoError(t, s.sweep(t.Context(), 0, misjudgedLately))
 	require.EqualValues(t, 1, s.Stats().Swept)
 }
 

@@ -108,7 +108,7 @@ func TestASweepFindsResultsOfAWorkerThatDiedBeforeTheServerWasTold(t *testing.T)
 
 	s := d.open(patient) // the step's message does not come again
 	sweepUntil(t, s, func() bool { return d.waiting("orchestration_step_results") > 0 })
-	require.NoError(t, s.sweep(t.Context(), 0))
+	require.NoError(t, s.sweep(t.Context(), 0, misjudgedLately))
 	require.Equal(t, 1, d.waiting("orchestration_step_results"))
 }
 

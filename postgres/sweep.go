@@ -20,8 +20,12 @@ const (
 	// server is taken for dead.
 	abandonedAge = 45.0
 	// misjudgedAge is how long a task must have been blocked without a failure
-	// before it is taken for misjudged.
-	misjudgedAge = 5.0
+	// before it is taken for misjudged. Those that have been for longer than
+	// misjudgedLately are looked at by the first sweep only, and none beyond
+	// misjudgedEver: tasks that have failed stay for good.
+	misjudgedAge    = 5.0
+	misjudgedLately = 3600.0
+	misjudgedEver   = 24 * 3600.0
 	// afterOutage is when a sweep follows on an outage: the server too was cut
 	// off in the middle of something. It is longer than bootAge.
 	afterOutage = 10 * time.Second
@@ -75,12 +79,12 @@ const unclaimedSteps = `SELECT k.task_uuid, s.workflow_step_uuid AS step_uuid, k
 // or its database, died over while it was enqueuing their steps, of which nothing
 // has become for $1 seconds, nor of any of their steps; and those that it has
 // blocked although no step has ever failed, or every one is complete, which
-// happens when its database dies while it evaluates a result. Blocked tasks may be
-// many, so it looks at those that were $3 seconds to a day ago, and at none that
-// it has taken up often. It is the one transition of tasks that a worker makes, and
-// it leaves it to the server to enqueue what is ready: that is what it does with
-// tasks that wait for dependencies. Where there is nothing to enqueue, results make
-// it go on. $2 is this process.
+// happens when its database dies while it evaluates a result: of those that were
+// blocked between $3 and $4 seconds ago, but not what was taken up often already.
+// It is the one transition of tasks that a worker makes, and it leaves it to the
+// server to enqueue what is ready: that is what it does with tasks that wait for
+// dependencies. Where there is nothing to enqueue, results make it go on. $2 is
+// this process.
 const abandonedSweep = `
 WITH abandoned AS (
   SELECT x.task_transition_uuid, s.ready > 0 AS ready
@@ -89,15 +93,16 @@ WITH abandoned AS (
              count(*) FILTER (WHERE w.to_state = 'pending' AND NOT EXISTS (` + unfinishedParent + `)) AS ready
         FROM tasker.workflow_steps s JOIN tasker.workflow_step_transitions w ON w.workflow_step_uuid = ANY (ARRAY[s.workflow_step_uuid])
        WHERE s.task_uuid = t.task_uuid AND w.most_recent IS NOT FALSE) s
-   WHERE NOT t.complete AND x.most_recent AND s.latest IS NOT NULL
-     AND (x.to_state IN ('initializing', 'enqueuing_steps')
-          AND greatest(x.created_at, s.latest) < now() AT TIME ZONE 'UTC' - make_interval(secs => $1)
-          OR x.to_state = 'blocked_by_failures' AND (s.complete OR NOT EXISTS (
-               SELECT 1 FROM tasker.workflow_steps f JOIN tasker.workflow_step_transitions w ON w.workflow_step_uuid = ANY (ARRAY[f.workflow_step_uuid])
-                WHERE f.task_uuid = t.task_uuid AND w.to_state IN ('error', 'cancelled', 'resolved_manually')))
-          AND (SELECT count(*) FROM tasker.task_transitions b WHERE b.task_uuid = t.task_uuid AND b.from_state = 'blocked_by_failures') < 3
-          AND x.created_at > now() AT TIME ZONE 'UTC' - interval '1 day'
-          AND x.created_at < now() AT TIME ZONE 'UTC' - make_interval(secs => $3))
+   WHERE NOT t.complete AND x.most_recent
+     AND (x.to_state IN ('initializing', 'enqueuing_steps') OR x.to_state = 'blocked_by_failures'
+          AND x.created_at < now() AT TIME ZONE 'UTC' - make_interval(secs => $3) AND x.created_at > now() AT TIME ZONE 'UTC' - make_interval(secs => $4))
+     AND s.latest IS NOT NULL
+     AND CASE x.to_state WHEN 'blocked_by_failures' THEN
+           (s.complete OR NOT EXISTS (
+              SELECT 1 FROM tasker.workflow_steps f JOIN tasker.workflow_step_transitions w ON w.workflow_step_uuid = ANY (ARRAY[f.workflow_step_uuid])
+               WHERE f.task_uuid = t.task_uuid AND w.to_state IN ('error', 'cancelled', 'resolved_manually')))
+           AND (SELECT count(*) FROM tasker.task_transitions b WHERE b.task_uuid = t.task_uuid AND b.from_state = 'blocked_by_failures') < 3
+         ELSE greatest(x.created_at, s.latest) < now() AT TIME ZONE 'UTC' - make_interval(secs => $1) END
    LIMIT 100
 ), flip AS (
   UPDATE tasker.task_transitions x SET most_recent = false, updated_at = now() AT TIME ZONE 'UTC'
@@ -114,11 +119,11 @@ RETURNING task_uuid`
 
 // sweepOn repairs from time to time what others left half done.
 func (s *Source) sweepOn(ctx context.Context) {
-	age, again := bootAge, afterOutage
+	age, blocked, again := bootAge, misjudgedEver, afterOutage
 	for {
 		every := sweepEvery
-		if err := s.sweep(ctx, age); err == nil {
-			age, again = sweepAge, afterOutage
+		if err := s.sweep(ctx, age, blocked); err == nil {
+			age, blocked, again = sweepAge, misjudgedLately, afterOutage
 		} else if ctx.Err() == nil {
 			s.log.Warn("look for forgotten steps", "error", err)
 			every, again = again, min(2*again, sweepEvery)
@@ -147,7 +152,7 @@ func (s *Source) sweepSoon() {
 }
 
 // sweep runs all sweeps, unless another worker does at the moment.
-func (s *Source) sweep(ctx context.Context, age float64) error {
+func (s *Source) sweep(ctx context.Context, age, blocked float64) error {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
 	tx, err := s.pool.Begin(ctx)
@@ -183,12 +188,12 @@ func (s *Source) sweep(ctx context.Context, age float64) error {
 		s.counts.Swept.Add(uint64(results + steps))
 		s.log.Warn("forgotten messages were sent again", "results", results, "steps", steps)
 	}
-	return s.takeUpAbandoned(ctx, abandonedAge, misjudgedAge)
+	return s.takeUpAbandoned(ctx, abandonedAge, misjudgedAge, blocked)
 }
 
 // takeUpAbandoned does not need to be alone.
-func (s *Source) takeUpAbandoned(ctx context.Context, abandonedFor, blockedFor float64) error {
-	rows, err := s.pool.Query(ctx, abandonedSweep, abandonedFor, s.uuid, blockedFor)
+func (s *Source) takeUpAbandoned(ctx context.Context, abandoned, blockedAfter, blockedUntil float64) error {
+	rows, err := s.pool.Query(ctx, abandonedSweep, abandoned, s.uuid, blockedAfter, blockedUntil)
 	if err != nil {
 		return fmt.Errorf("abandoned tasks: %w", err)
 	}
