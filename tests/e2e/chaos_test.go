@@ -2,10 +2,13 @@ package e2e_test
 
 import (
 	"flag"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tasker-systems/taskerpy/tests/cluster"
@@ -27,41 +30,45 @@ func (s *storm) start() *cluster.Worker {
 	return s.launch("--visibility-timeout", "3s", "--concurrency", "8")
 }
 
-// worker is any of them.
-func (s *storm) worker() int { return s.random.IntN(len(s.workers)) }
+// any is the index of a worker.
+func (s *storm) any() int { return s.random.IntN(len(s.workers)) }
 
-func (s *storm) moment(most time.Duration) time.Duration { return rand.N(most) }
+func (s *storm) sleep(most time.Duration) { time.Sleep(s.upTo(most)) }
+
+func (s *storm) upTo(most time.Duration) time.Duration {
+	return time.Duration(s.random.Int64N(int64(most)))
+}
 
 // faults are what happens, by name.
 func (s *storm) faults() map[string]func() {
 	return map[string]func(){
 		"a worker is killed": func() {
-			i := s.worker()
+			i := s.any()
 			s.workers[i].Kill()
 			delete(s.paused, s.workers[i])
 			s.workers[i] = s.start()
 		},
 		"a worker is stopped": func() {
-			i := s.worker()
+			i := s.any()
 			s.resume(s.workers[i])
 			_, _ = s.workers[i].Stop() // it may have ended, see attend
 			s.workers[i] = s.start()
 		},
 		"a worker sleeps": func() {
-			if w := s.workers[s.worker()]; w.Pause() == nil { // it may have ended, see attend
-				s.paused[w] = time.Now().Add(s.moment(8 * time.Second))
+			if w := s.workers[s.any()]; w.Pause() == nil { // it may have ended, see attend
+				s.paused[w] = time.Now().Add(s.upTo(8 * time.Second))
 			}
 		},
-		"connections of workers are ended":   func() { s.TerminateConnections(s.t.Context(), "taskerpy%") },
-		"connections of everybody are ended": func() { s.TerminateConnections(s.t.Context(), "%") },
+		"connections of workers are ended":   func() { s.cut("taskerpy%") },
+		"connections of everybody are ended": func() { s.cut("%") },
 		"the server is killed": func() {
 			s.KillServer()
-			time.Sleep(s.moment(2 * time.Second))
+			s.sleep(2 * time.Second)
 			s.StartServer(s.t.Context())
 		},
 		"the database crashes": func() {
 			s.StopPostgres(cluster.Immediate)
-			time.Sleep(s.moment(4 * time.Second))
+			s.sleep(4 * time.Second)
 			s.StartPostgres(s.t.Context())
 		},
 		"the database restarts": func() {
@@ -69,9 +76,20 @@ func (s *storm) faults() map[string]func() {
 			s.StartPostgres(s.t.Context())
 		},
 		"messages come twice": func() {
-			_, _ = s.DB().Exec(s.t.Context(), `INSERT INTO `+s.queue()+` (vt, message, enqueued_at) SELECT now(), message, now() FROM `+s.queue()) // connections are ended
+			s.try(s.QueueDB(), `INSERT INTO `+s.queue()+` (vt, message, enqueued_at) SELECT now(), message, now() FROM `+s.queue())
 		},
 	}
+}
+
+// try runs a statement. The connection may be one of before the database's last
+// crash.
+func (s *storm) try(db *pgxpool.Pool, statement string, args ...any) {
+	_, _ = db.Exec(s.t.Context(), statement, args...)
+}
+
+func (s *storm) cut(pattern string) {
+	s.try(s.DB(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+		WHERE backend_type = 'client backend' AND application_name LIKE $1 AND application_name <> 'tests'`, pattern)
 }
 
 // attend does what somebody does who runs workers: those that found no database
@@ -100,11 +118,36 @@ func (s *storm) resume(w *cluster.Worker) {
 	}
 }
 
+// awaitWhileSomethingHappens waits until tasks are complete, or until nothing has
+// become of any for long: a server that has a lot to make up for, or that does not
+// hear of messages any more, takes twenty results every ten seconds.
+func (s *storm) awaitWhileSomethingHappens(ids []string) {
+	s.t.Helper()
+	const all = `SELECT (SELECT count(*) FROM tasker.workflow_step_transitions) + (SELECT count(*) FROM tasker.task_transitions)`
+	before, since := 0, time.Now()
+	for !s.completed(ids) && time.Since(since) < 3*time.Minute {
+		now := 0
+		if s.DB().QueryRow(s.t.Context(), all).Scan(&now) == nil && now != before {
+			before, since = now, time.Now()
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
 // Each of these faults has a test of its own; here they come on top of each other.
 func TestWhateverHappensEveryTaskIsDoneOnce(t *testing.T) {
+	for name, deploy := range map[string]func(*testing.T) *cluster.Cluster{"one database": alone, "queues apart": apart} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // it waits most of the time
+			stormy(t, deploy(t))
+		})
+	}
+}
+
+func stormy(t *testing.T, c *cluster.Cluster) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	p := newProject(t, alone(t), "storm",
+	p := newProject(t, c, "storm",
 		"{name: one, handler: {callable: steps.Work}, retry: {retryable: true, max_attempts: 100, backoff: none}}",
 		"{name: two, dependencies: [one], handler: {callable: steps.Failing}, retry: {retryable: true, max_attempts: 100, backoff: none}}",
 		"{name: side, dependencies: [one], handler: {callable: steps.Work}, retry: {retryable: true, max_attempts: 100, backoff: none}}",
@@ -119,10 +162,7 @@ func TestWhateverHappensEveryTaskIsDoneOnce(t *testing.T) {
 		require.NoError(t, w.Ready(t.Context()), w.Log())
 	}
 	faults := s.faults()
-	names := make([]string, 0, len(faults))
-	for name := range faults {
-		names = append(names, name)
-	}
+	names := slices.Sorted(maps.Keys(faults))
 	happened := map[string]int{}
 	var ids []string
 	for until := time.Now().Add(*chaos); time.Now().Before(until); {
@@ -130,7 +170,7 @@ func TestWhateverHappensEveryTaskIsDoneOnce(t *testing.T) {
 		name := names[s.random.IntN(len(names))]
 		faults[name]()
 		happened[name]++
-		time.Sleep(s.moment(time.Second)) // the moment is meant to be any
+		s.sleep(time.Second) // the moment is meant to be any
 		s.attend()
 	}
 	for w := range s.paused {
@@ -141,6 +181,7 @@ func TestWhateverHappensEveryTaskIsDoneOnce(t *testing.T) {
 	for _, w := range s.workers {
 		require.NoError(t, w.Ready(t.Context()), w.Log())
 	}
+	s.awaitWhileSomethingHappens(ids)
 	p.requireDone(ids)
 	require.Eventually(t, func() bool {
 		return p.queued(`SELECT count(DISTINCT message->'metadata'->>'task_uuid') FROM pgmq.q_storm_domain_events`) == len(ids)
