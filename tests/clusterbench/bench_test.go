@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tasker-systems/taskerpy/tests/built"
@@ -203,6 +204,12 @@ SELECT extract(epoch FROM claimed - enqueued)::float8 * 1000, extract(epoch FROM
          WHERE s.task_uuid = $1) states,
        (SELECT min(enqueued_at) AS sent FROM pgmq.a_worker_measured_queue WHERE message->>'task_uuid' = $1::text) message`
 
+// told is what a notification tells of a message.
+type told struct {
+	Task string `json:"task_uuid"`
+	Step string `json:"step_uuid"`
+}
+
 // listener hears when workers are told of messages.
 type listener struct {
 	stop  context.CancelFunc
@@ -211,7 +218,8 @@ type listener struct {
 	heard map[string]time.Time // by task
 }
 
-func listening(b *testing.B, c *cluster.Cluster) *listener {
+// listening calls heard, if it is not nil, for every message.
+func listening(b *testing.B, c *cluster.Cluster, heard func(told)) *listener {
 	ctx, cancel := context.WithCancel(b.Context())
 	l := &listener{stop: cancel, ended: make(chan struct{}), heard: map[string]time.Time{}}
 	conn, err := pgx.Connect(ctx, c.URL())
@@ -228,15 +236,17 @@ func listening(b *testing.B, c *cluster.Cluster) *listener {
 			}
 			at := time.Now()
 			var event struct {
-				Message struct {
-					Task string `json:"task_uuid"`
-				} `json:"message"`
+				Message told `json:"message"`
 			}
-			if json.Unmarshal([]byte(n.Payload), &event) == nil {
-				l.mu.Lock()
-				l.heard[event.Message.Task] = at
-				l.mu.Unlock()
+			if json.Unmarshal([]byte(n.Payload), &event) != nil {
+				continue
 			}
+			if heard != nil {
+				heard(event.Message)
+			}
+			l.mu.Lock()
+			l.heard[event.Message.Task] = at
+			l.mu.Unlock()
 		}
 	}()
 	return l
@@ -265,8 +275,8 @@ func BenchmarkLoneStep(b *testing.B) {
 		run++
 		w := k.start(c)
 		defer w.Kill()
-		var claimed, taken, stored, told []float64
-		h := listening(b, c)
+		var claimed, taken, stored, heard []float64
+		h := listening(b, c, nil)
 		defer h.close()
 		for n := range tasks {
 			id := c.CreateTask(b.Context(), "echo", "measured", "1.0.0", map[string]any{"n": n, "run": run})
@@ -275,10 +285,54 @@ func BenchmarkLoneStep(b *testing.B) {
 			var at time.Time
 			require.NoError(b, c.DB().QueryRow(b.Context(), loneSQL, id).Scan(&toClaim, &fromMessage, &toResult, &at))
 			claimed, taken, stored = append(claimed, toClaim), append(taken, fromMessage), append(stored, toResult)
-			told = append(told, float64(at.Sub(h.of(id)).Microseconds())/1000)
+			heard = append(heard, float64(at.Sub(h.of(id)).Microseconds())/1000)
 		}
-		return values{"to-claim-ms": median(claimed), "message-to-claim-ms": median(taken), "told-to-claim-ms": median(told), "to-result-ms": median(stored)}
+		return values{"to-claim-ms": median(claimed), "message-to-claim-ms": median(taken), "told-to-claim-ms": median(heard), "to-result-ms": median(stored)}
 	})
+}
+
+// bareClaimSQL is the transition alone of the step $1, which the notification
+// named: no message is read or kept, the step's row stays, nothing is hydrated.
+const bareClaimSQL = `
+WITH flip AS (
+  UPDATE tasker.workflow_step_transitions SET most_recent = false, updated_at = now()
+   WHERE workflow_step_uuid = $1::uuid AND most_recent AND to_state = 'enqueued'
+     AND set_config('synchronous_commit', 'off', true) IS NOT NULL
+  RETURNING workflow_step_uuid, to_state, sort_key
+)
+INSERT INTO tasker.workflow_step_transitions (workflow_step_uuid, from_state, to_state, metadata, sort_key, most_recent, created_at, updated_at)
+SELECT workflow_step_uuid, to_state, 'in_progress', '{}', sort_key + 1, true, now(), now() FROM flip`
+
+// BenchmarkLoneStepAtLeast is the time to the claim of a worker that would do
+// nothing else, which no worker can beat: most of it is the server's.
+func BenchmarkLoneStepAtLeast(b *testing.B) {
+	c := cluster.Start(b, cluster.Options{Postgres: map[string]string{"track_commit_timestamp": "on"}})
+	kinds(b)[0].start(c).Kill() // has registered the template
+	conn, err := pgx.Connect(b.Context(), c.URL())
+	require.NoError(b, err)
+	defer func() { _ = conn.Close(context.WithoutCancel(b.Context())) }()
+	var took []float64
+	l := listening(b, c, func(n told) {
+		_, err := conn.Exec(b.Context(), bareClaimSQL, n.Step)
+		assert.NoError(b, err)
+	})
+	for n := range 60 {
+		id := c.CreateTask(b.Context(), "echo", "measured", "1.0.0", map[string]any{"n": n})
+		var claimed float64
+		require.Eventually(b, func() bool {
+			var none *float64
+			err := c.DB().QueryRow(b.Context(), `SELECT claimed FROM (`+loneSQL+`) x(claimed, a, b, c)`, id).Scan(&none)
+			if err != nil || none == nil {
+				return false
+			}
+			claimed = *none
+			return true
+		}, patience, 5*time.Millisecond)
+		took = append(took, claimed)
+	}
+	l.close()
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(median(took), "to-claim-ms")
 }
 
 // BenchmarkReady is the time from the start of the process until it takes
