@@ -278,8 +278,12 @@ func (s *Source) isDone(ctx context.Context, q *queue, m *message, claimed map[u
 		log.Warn("message of a step that does not exist is put aside", "step_uuid", m.stepUUID)
 		return true
 	case *m.state == "enqueued":
-		// Claimed by another message of this batch, or by somebody else at
+		// The message is kept for the events of an earlier attempt, or the step
+		// was claimed by another message of this batch, or by somebody else at
 		// this very moment: then it comes again.
+		if m.reads > 1 && s.publishAgain(ctx, q, m) {
+			return false
+		}
 		s.counts.Lost.Add(1)
 		return claimed[*m.stepUUID]
 	case *m.state == "in_progress":

@@ -96,7 +96,9 @@ const lazily = `(SELECT set_config('synchronous_commit', 'off', true)) IS NOT NU
 const stepOfMessage = `CASE WHEN q.message->>'step_uuid' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
                  THEN (q.message->>'step_uuid')::uuid END`
 
-// readParts reads messages, claimParts claims the steps of what was read.
+// readParts reads messages, claimParts claims the steps of what was read; but not
+// by a message that was kept for the events of an earlier attempt, which is for
+// these only.
 const (
 	readParts = `c AS MATERIALIZED (
   SELECT msg_id FROM {queue}
@@ -111,7 +113,11 @@ const (
 )`
 
 	claimParts = `first AS (
-  SELECT DISTINCT ON (step_uuid) step_uuid, msg_id, read_ct, age FROM m WHERE step_uuid IS NOT NULL ORDER BY step_uuid, msg_id
+  SELECT DISTINCT ON (step_uuid) step_uuid, msg_id, read_ct, age FROM m
+   WHERE step_uuid IS NOT NULL AND (read_ct = 1 OR NOT EXISTS (
+           SELECT 1 FROM tasker.workflow_step_transitions e
+            WHERE e.workflow_step_uuid = ANY (ARRAY[m.step_uuid]) AND e.metadata->>'events_of_message' = m.msg_id::text))
+   ORDER BY step_uuid, msg_id
 ), flip AS (
   UPDATE tasker.workflow_step_transitions t
      SET most_recent = false, updated_at = now() AT TIME ZONE 'UTC'
