@@ -93,7 +93,7 @@ func Start(t testing.TB, options Options) *Cluster {
 	c.postgres.port, err = freePort()
 	require.NoError(t, err)
 	require.NoError(t, c.postgres.configure(options))
-	c.StartPostgres(ctx)
+	require.NoError(t, c.postgres.start(ctx))
 	if options.QueueDatabase {
 		require.NoError(t, c.separateQueues(ctx))
 		c.queuePool = c.observe(ctx, c.QueueURL())
@@ -167,6 +167,9 @@ func (c *Cluster) Folder() string { return c.folder }
 func (c *Cluster) StartPostgres(ctx context.Context) {
 	c.t.Helper()
 	require.NoError(c.t, c.postgres.start(ctx))
+	// What they have is of before.
+	c.pool.Reset()
+	c.queuePool.Reset()
 }
 
 // StopPostgres returns when PostgreSQL has ended.

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tasker-systems/taskerpy/tests/cluster"
@@ -76,20 +75,15 @@ func (s *storm) faults() map[string]func() {
 			s.StartPostgres(s.t.Context())
 		},
 		"messages come twice": func() {
-			s.try(s.QueueDB(), `INSERT INTO `+s.queue()+` (vt, message, enqueued_at) SELECT now(), message, now() FROM `+s.queue())
+			_, err := s.QueueDB().Exec(s.t.Context(), `INSERT INTO `+s.queue()+` (vt, message, enqueued_at) SELECT now(), message, now() FROM `+s.queue())
+			require.NoError(s.t, err)
 		},
 	}
 }
 
-// try runs a statement. The connection may be one of before the database's last
-// crash.
-func (s *storm) try(db *pgxpool.Pool, statement string, args ...any) {
-	_, _ = db.Exec(s.t.Context(), statement, args...)
-}
-
 func (s *storm) cut(pattern string) {
-	s.try(s.DB(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-		WHERE backend_type = 'client backend' AND application_name LIKE $1 AND application_name <> 'tests'`, pattern)
+	s.TerminateConnections(s.t.Context(), pattern)
+	s.TerminateQueueConnections(s.t.Context(), pattern)
 }
 
 // attend does what somebody does who runs workers: those that found no database
@@ -148,12 +142,11 @@ func stormy(t *testing.T, c *cluster.Cluster) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	p := newProject(t, c, "storm",
-		"{name: one, handler: {callable: steps.Work}, retry: {retryable: true, max_attempts: 100, backoff: none}}",
-		"{name: two, dependencies: [one], handler: {callable: steps.Failing}, retry: {retryable: true, max_attempts: 100, backoff: none}}",
-		"{name: side, dependencies: [one], handler: {callable: steps.Work}, retry: {retryable: true, max_attempts: 100, backoff: none}}",
-		"{name: three, dependencies: [two], handler: {callable: steps.Work}, retry: {retryable: true, max_attempts: 100, backoff: none}}",
-		"{name: four, dependencies: [three, side], handler: {callable: steps.Work}, retry: {retryable: true, max_attempts: 100, backoff: none}, "+
-			"publishes_events: [{name: work.done, description: done, condition: success, schema: {type: object}, delivery_mode: durable}]}")
+		lasting("one", "", "steps.Work"),
+		lasting("two", "one", "steps.Failing"),
+		lasting("side", "one", "steps.Work"),
+		lasting("three", "two", "steps.Work"),
+		lasting("four", "three, side", "steps.Work", event("work.done", "durable")))
 	s := &storm{project: p, random: rand.New(rand.NewPCG(seed, 0)), paused: map[*cluster.Worker]time.Time{}}
 	for range 3 {
 		s.workers = append(s.workers, s.start())

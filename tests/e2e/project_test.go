@@ -59,13 +59,19 @@ func (p *project) template(name string, steps ...string) {
 	require.NoError(p.t, os.WriteFile(filepath.Join(p.templates, name+".yaml"), []byte(text), 0o600))
 }
 
-// chain are the steps one, two, … of a handler, each after the one before.
-// They may be lost with their worker as often as it happens.
+// lasting is a step after others that may be lost with its worker, or be tried
+// again, as often as it happens; and the events that it publishes.
+func lasting(name, after, callable string, events ...string) string {
+	return fmt.Sprintf("{name: %s, dependencies: [%s], handler: {callable: %s}, retry: {retryable: true, max_attempts: 100, backoff: none}, publishes_events: [%s]}",
+		name, after, callable, strings.Join(events, ", "))
+}
+
+// chain are the steps one, two, … of a handler, each after the one before, which
+// last.
 func chain(n int, callable string) []string {
 	steps := make([]string, n)
 	for i := range steps {
-		steps[i] = fmt.Sprintf("{name: %s, dependencies: [%s], handler: {callable: %s}, retry: {retryable: true, max_attempts: 100, backoff: none}}",
-			stepNames[i], strings.Join(stepNames[max(i-1, 0):i], ""), callable)
+		steps[i] = lasting(stepNames[i], strings.Join(stepNames[max(i-1, 0):i], ""), callable)
 	}
 	return steps
 }
