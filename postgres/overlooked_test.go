@@ -7,8 +7,18 @@ import (
 	"github.com/gofrs/uuid/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tasker-systems/taskerpy/dispatch"
 	"github.com/tasker-systems/taskerpy/tests/cluster"
 )
+
+// begun is a deployment with a worker that has claimed the one step of a task.
+func begun(t *testing.T) (*deployment, *Source, *dispatch.Step) {
+	t.Helper()
+	d := newDeployment(t, cluster.Options{})
+	s := d.open()
+	d.enqueue(1, "check_order")
+	return d, s, claimed(t, s, 1)[0]
+}
 
 // taskMoves does what the server does when a task's state changes.
 func (d *deployment) taskMoves(task uuid.UUID, state string) {
@@ -129,10 +139,7 @@ func TestTheServerIsToldAgainOfATaskThatItHasStoppedToWorkOn(t *testing.T) {
 }
 
 func TestAResultOfATaskWithNothingToEnqueueRaisesNoSuspicion(t *testing.T) {
-	d := newDeployment(t, cluster.Options{})
-	s := d.open()
-	d.enqueue(1, "check_order")
-	step := claimed(t, s, 1)[0]
+	d, s, step := begun(t)
 	d.taskMoves(step.TaskUUID, "steps_in_process")
 	s.Complete(step, success(step, `{}`))
 	synced(t, s)
@@ -196,10 +203,7 @@ func TestATaskThatTheServerDiedOverIsTakenUp(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d := newDeployment(t, cluster.Options{})
-			s := d.open()
-			d.enqueue(1, "check_order")
-			step := claimed(t, s, 1)[0]
+			d, s, step := begun(t)
 			task := step.TaskUUID
 			c.left(d, task, step.StepUUID)
 			before := d.taskState(task)
@@ -222,10 +226,7 @@ func TestATaskThatAFailureHasBlockedStaysBlocked(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d := newDeployment(t, cluster.Options{})
-			s := d.open()
-			d.enqueue(1, "check_order")
-			step := claimed(t, s, 1)[0]
+			d, s, step := begun(t)
 			d.stepMoves(step.StepUUID, "complete")
 			second := d.addStep(step.TaskUUID, "second", "pending")
 			for _, state := range states {
@@ -240,10 +241,8 @@ func TestATaskThatAFailureHasBlockedStaysBlocked(t *testing.T) {
 }
 
 func TestATaskThatTheServerBlocksAgainAndAgainStaysBlocked(t *testing.T) {
-	d := newDeployment(t, cluster.Options{})
-	s := d.open()
-	d.enqueue(1, "check_order")
-	task := claimed(t, s, 1)[0].TaskUUID
+	d, s, step := begun(t)
+	task := step.TaskUUID
 	for range 5 {
 		d.taskMoves(task, "blocked_by_failures")
 		require.NoError(t, s.takeUpAbandoned(t.Context(), 0, 0, misjudgedLately))
