@@ -139,9 +139,17 @@ func TestStepsThatCannotBeRunFailForGood(t *testing.T) {
 // step. One result counts all the same.
 func TestAFleetOfBothWorkersSharesANamespace(t *testing.T) {
 	p := newProject(t, shared, "mixed", chain(3, "steps.Work")...)
+	// Each has the queue to itself once, for either may win all that they compete for.
+	w := p.worker("--concurrency", "1")
+	ours := p.uuid(w).String()
+	ids := p.createMany(1, nil)
+	p.await(ids)
+	require.NoError(t, w.Pause())
 	p.StartReferenceWorker(t.Context(), filepath.Join(built.Root(), "tests", "e2e", "handlers"), p.templates)
-	ours := p.uuid(p.worker("--concurrency", "1")).String()
-	ids := p.createMany(30, map[string]any{"ms": 10})
+	ids = append(ids, p.createMany(1, nil)...)
+	p.awaitNotes("ran", 4)
+	require.NoError(t, w.Resume())
+	ids = append(ids, p.createMany(30, map[string]any{"ms": 10})...)
 	p.await(ids)
 	p.requireNothingLeft()
 	byUs, byThem, twice := 0, 0, 0
