@@ -16,14 +16,14 @@ import (
 	"github.com/tasker-systems/taskerpy/tests/cluster"
 )
 
-// series are the values of a worker's /metrics whose lines begin so, by the
-// rest of their names.
-func (p *project) series(w *cluster.Worker, begin string) map[string]float64 {
-	p.t.Helper()
-	response, err := http.Get(w.REST.URL + "/metrics")
-	require.NoError(p.t, err)
+// seriesOf are the values in the /metrics of a worker whose lines begin so, by
+// the rest of their names.
+func seriesOf(t *testing.T, api cluster.Client, begin string) map[string]float64 {
+	t.Helper()
+	response, err := http.Get(api.URL + "/metrics")
+	require.NoError(t, err)
 	text, err := io.ReadAll(response.Body)
-	require.NoError(p.t, errors.Join(err, response.Body.Close()))
+	require.NoError(t, errors.Join(err, response.Body.Close()))
 	all := map[string]float64{}
 	for line := range strings.Lines(string(text)) {
 		rest, ok := strings.CutPrefix(line, begin)
@@ -33,7 +33,7 @@ func (p *project) series(w *cluster.Worker, begin string) map[string]float64 {
 		at := strings.LastIndexByte(rest, ' ')
 		var value float64
 		_, err := fmt.Sscan(rest[at+1:], &value)
-		require.NoError(p.t, err, line)
+		require.NoError(t, err, line)
 		all[rest[:at]] = value
 	}
 	return all
@@ -98,22 +98,22 @@ func TestAWorkerCountsWhatHasHappened(t *testing.T) {
 		labels("recounting", "tried", "durable", "default"):             2,
 		labels("recounting", "done", "durable", "somebody.Else"):        2,
 	}
-	require.Equal(t, published, p.series(w, "tasker_domain_events_published_total"))
+	require.Equal(t, published, seriesOf(t, w.REST, "tasker_domain_events_published_total"))
 	dispatched := maps.Clone(published)
 	dispatched[labels("counting", "counted.misfit", "durable", "default")] = 3
-	require.Equal(t, dispatched, p.series(w, "tasker_domain_events_dispatched_total"))
+	require.Equal(t, dispatched, seriesOf(t, w.REST, "tasker_domain_events_dispatched_total"))
 	require.Equal(t, map[string]float64{
 		`{delivery_mode="durable",error_type="publish_failed",event_name="counted.misfit",namespace="counting",publisher="default"}`: 3,
-	}, p.series(w, "tasker_domain_events_failed_total"))
-	require.Empty(t, p.series(w, "tasker_domain_events_dropped_total"))
+	}, seriesOf(t, w.REST, "tasker_domain_events_failed_total"))
+	require.Empty(t, seriesOf(t, w.REST, "tasker_domain_events_dropped_total"))
 	require.Equal(t, map[string]float64{
 		`{delivery_mode="durable",namespace="counting",result="success"}`:   3,
 		`{delivery_mode="durable",namespace="counting",result="error"}`:     3,
 		`{delivery_mode="fast",namespace="counting",result="success"}`:      3,
 		`{delivery_mode="broadcast",namespace="counting",result="success"}`: 3,
 		`{delivery_mode="durable",namespace="recounting",result="success"}`: 4,
-	}, p.series(w, "tasker_domain_event_publish_duration_milliseconds_count"))
-	for labels, total := range p.series(w, "tasker_domain_event_publish_duration_milliseconds_sum") {
+	}, seriesOf(t, w.REST, "tasker_domain_event_publish_duration_milliseconds_count"))
+	for labels, total := range seriesOf(t, w.REST, "tasker_domain_event_publish_duration_milliseconds_sum") {
 		require.Positive(t, total, labels)
 	}
 	require.Equal(t, map[string]int{
@@ -154,10 +154,10 @@ func TestAWorkerCountsWhatHasHappened(t *testing.T) {
 		`tasker_channel_messages_received_total{channel_name="domain_events",component="worker"}`:                                             7,
 		`tasker_channel_messages_received_total{channel_name="fast_events",component="worker"}`:                                               6,
 	} {
-		require.Equal(t, map[string]float64{"": value}, p.series(w, line), line)
+		require.Equal(t, map[string]float64{"": value}, seriesOf(t, w.REST, line), line)
 	}
 	// A message cannot be done with before its step's handler was.
-	latency := slices.Sorted(maps.Values(p.series(w, "tasker_message_latency_milliseconds_sum")))
+	latency := slices.Sorted(maps.Values(seriesOf(t, w.REST, "tasker_message_latency_milliseconds_sum")))
 	require.Greater(t, latency[0], 0.0)
 	require.Less(t, latency[len(latency)-1], float64((time.Minute).Milliseconds()))
 	checkouts := p.metric(w, "tasker_db_pool_checkout_duration_milliseconds_count")
@@ -170,7 +170,7 @@ func TestWhatRunsIsCountedByNamespace(t *testing.T) {
 	w := p.worker()
 	ids := p.createMany(2, nil)
 	p.awaitNotes("entered", 2)
-	require.Equal(t, map[string]float64{`{namespace="running"}`: 2}, p.series(w, "tasker_steps_active_executions"))
+	require.Equal(t, map[string]float64{`{namespace="running"}`: 2}, seriesOf(t, w.REST, "tasker_steps_active_executions"))
 	p.open()
 	p.requireDone(ids)
 	p.awaitMetric(w, 0, "tasker_steps_active_executions")

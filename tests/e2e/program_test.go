@@ -91,6 +91,8 @@ func TestAProgramMayPollForTheStepsOfADeployment(t *testing.T) {
 	require.NoError(t, r.api.Get(t.Context(), "/health/ready", &ready))
 	require.Equal(t, "ready", ready.Status)
 	require.Equal(t, []string{"polled"}, ready.System.Namespaces)
+	require.Equal(t, map[string]float64{"": 1}, seriesOf(t, r.api, "tasker_worker_database_up"))
+	require.Equal(t, map[string]float64{`{claim_method="event",namespace="polled"}`: 1}, seriesOf(t, r.api, "tasker_steps_claimed_total"))
 
 	require.NoError(t, os.WriteFile(filepath.Join(folder, "go"), nil, 0o600))
 	r.end(t)

@@ -5,10 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -210,19 +208,10 @@ func (p *project) uuid(w *cluster.Worker) uuid.UUID {
 // metric is a value of a worker's /metrics, the sum if it has labels.
 func (p *project) metric(w *cluster.Worker, name string) (sum float64) {
 	p.t.Helper()
-	response, err := http.Get(w.REST.URL + "/metrics")
-	require.NoError(p.t, err)
-	text, err := io.ReadAll(response.Body)
-	require.NoError(p.t, errors.Join(err, response.Body.Close()))
-	for line := range strings.Lines(string(text)) {
-		rest, ok := strings.CutPrefix(line, name)
-		if !ok || !strings.ContainsAny(rest[:1], " {") {
-			continue
+	for rest, value := range seriesOf(p.t, w.REST, name) {
+		if rest == "" || rest[0] == '{' {
+			sum += value
 		}
-		var value float64
-		_, err := fmt.Sscan(rest[strings.LastIndexByte(rest, ' ')+1:], &value)
-		require.NoError(p.t, err, line)
-		sum += value
 	}
 	return sum
 }
