@@ -66,16 +66,22 @@ func (s *Server) routes() []route {
 
 		{method: http.MethodGet, path: "/api-docs/openapi.json", answer: s.openAPI, about: aboutOpenAPI},
 	}
-	if s.o.Metrics != nil {
-		all = append(all, route{method: http.MethodGet, path: "/metrics", handler: s.o.Metrics, about: aboutMetrics})
-	}
 	if s.o.Events != nil {
 		all = append(all, route{method: http.MethodGet, path: "/metrics/events", answer: s.eventCounts, about: aboutEventCounts})
 	}
-	if s.o.Lanes != nil {
+	return append(all, instruments(s.o.Metrics, s.o.Lanes)...)
+}
+
+// instruments are the routes of servers of both kinds that are missing without
+// what they show.
+func instruments(metrics http.Handler, lanes func() any) (all []route) {
+	if metrics != nil {
+		all = append(all, route{method: http.MethodGet, path: "/metrics", handler: metrics, about: aboutMetrics})
+	}
+	if lanes != nil {
 		all = append(all, route{
 			method: http.MethodGet, path: "/debug/lanes", permission: auth.SystemHandlersRead,
-			answer: func(*http.Request) (any, error) { return s.o.Lanes(), nil }, about: aboutLanes,
+			answer: func(*http.Request) (any, error) { return lanes(), nil }, about: aboutLanes,
 		})
 	}
 	return all

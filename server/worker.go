@@ -129,19 +129,10 @@ func (w *Worker) routes() []route {
 		{method: http.MethodPost, path: "/v1/templates/{namespace}/{name}/{version}/validate", permission: auth.TemplatesValidate, answer: w.validateTemplate, about: aboutValidation},
 		{method: http.MethodGet, path: "/api-docs/openapi.json", answer: w.openAPI, about: aboutOpenAPI},
 	}
-	if w.o.Metrics != nil {
-		all = append(all, route{method: http.MethodGet, path: "/metrics", handler: w.o.Metrics, about: aboutMetrics})
-	}
 	if w.o.Config != nil {
 		all = append(all, route{method: http.MethodGet, path: "/config", permission: auth.WorkerConfigRead, answer: w.config, about: aboutWorkerConfig})
 	}
-	if w.o.Lanes != nil {
-		all = append(all, route{
-			method: http.MethodGet, path: "/debug/lanes", permission: auth.SystemHandlersRead,
-			answer: func(*http.Request) (any, error) { return w.o.Lanes(), nil }, about: aboutLanes,
-		})
-	}
-	return all
+	return append(all, instruments(w.o.Metrics, w.o.Lanes)...)
 }
 
 var (
