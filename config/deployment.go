@@ -110,12 +110,7 @@ var deploymentSettings = []Setting{
 		env:    env("TASKER_HANDLER_TIMEOUT"),
 		tasker: []taskerKey{{"worker.mpsc_channels.handler_dispatch.handler_timeout_ms", millis}},
 		set:    duration(func(c *Config) *time.Duration { return &c.HandlerTimeout }),
-		show: func(c *Config) any {
-			if c.HandlerTimeout == 0 {
-				return ""
-			}
-			return c.HandlerTimeout.String()
-		},
+		show:   func(c *Config) any { return orEmpty(c.HandlerTimeout) },
 	},
 	{
 		Key: "results_queue", Usage: "`NAME` of the queue that tasker-server reads results from", fallback: "orchestration_step_results",
@@ -157,12 +152,7 @@ var deploymentSettings = []Setting{
 		env:    env("TASKER_QUEUE_MAX_CONNECTIONS"),
 		tasker: keysOf("common.pgmq_database.pool.max_connections"),
 		set:    whole(func(c *Config) *int { return &c.QueueMaxConnections }, 1, maxConnections),
-		show: func(c *Config) any {
-			if c.QueueMaxConnections == 0 {
-				return ""
-			}
-			return c.QueueMaxConnections
-		},
+		show:   func(c *Config) any { return orEmpty(c.QueueMaxConnections) },
 	},
 	{
 		Key: "worker_type", Usage: "`WORD` that /config shows as the worker's type", fallback: "general",

@@ -123,14 +123,9 @@ var commonSettings = []Setting{
 	},
 	{
 		Key: "keep", Usage: "delete tasks `DURATION` after they were finished, for instance 30d (default: never)",
-		env: env("TASKER_KEEP"),
-		set: days(func(c *Config) *time.Duration { return &c.Keep }),
-		show: func(c *Config) any {
-			if c.Keep == 0 {
-				return ""
-			}
-			return c.Keep.String()
-		},
+		env:  env("TASKER_KEEP"),
+		set:  days(func(c *Config) *time.Duration { return &c.Keep }),
+		show: func(c *Config) any { return orEmpty(c.Keep) },
 	},
 	{
 		Key: "staleness", Usage: "when tasks stay too long in one state, do `WHAT`: off, warn, or act, which puts them to error and in the dead-letter queue",
@@ -164,14 +159,9 @@ var commonSettings = []Setting{
 	},
 	{
 		Key: "switch_interval", Usage: "let a Python thread hold the GIL for `DURATION` while others wait (default: Python's own, 5ms)",
-		env: env("TASKER_SWITCH_INTERVAL"),
-		set: duration(func(c *Config) *time.Duration { return &c.SwitchInterval }),
-		show: func(c *Config) any {
-			if c.SwitchInterval == 0 {
-				return ""
-			}
-			return c.SwitchInterval.String()
-		},
+		env:  env("TASKER_SWITCH_INTERVAL"),
+		set:  duration(func(c *Config) *time.Duration { return &c.SwitchInterval }),
+		show: func(c *Config) any { return orEmpty(c.SwitchInterval) },
 	},
 	{
 		Key: "drain_timeout", Usage: "let running steps finish for `DURATION` at exit", fallback: DefaultDrainTimeout.String(),

@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"time"
 )
 
 // Entry is one setting as the config command shows it, secrets masked.
@@ -25,6 +26,17 @@ func (c *Config) Entries() []Entry {
 		out[i] = Entry{s.Key, value, c.Origin(s.Key)}
 	}
 	return out
+}
+
+// orEmpty shows a number or a duration of which zero means that there is none.
+func orEmpty[T int | time.Duration](n T) any {
+	if n == 0 {
+		return ""
+	}
+	if d, ok := any(n).(time.Duration); ok {
+		return d.String()
+	}
+	return n
 }
 
 // mask stands for a secret.
