@@ -94,7 +94,7 @@ var deploymentSettings = []Setting{
 		show:   func(c *Config) any { return c.MaxConnections },
 	},
 	{
-		Key: "max_result_size", Usage: "fail steps whose result is larger than `SIZE`", fallback: "32MiB",
+		Key: "max_result_size", Usage: "fail steps whose result is larger than `SIZE` (default: 32MiB in a deployment, else 256MiB)",
 		env:  env("TASKER_MAX_RESULT_SIZE"),
 		set:  size(func(c *Config) *int { return &c.MaxResultSize }, minResultSize, maxResultSize),
 		show: func(c *Config) any { return sizeText(c.MaxResultSize) },
@@ -318,12 +318,12 @@ func size(field func(*Config) *int, least, most int) func(*Config, []string) err
 	}
 }
 
-// sizeText is a size as it may be written.
+// sizeText is a size as it may be written, "" for none.
 func sizeText(n int) string {
 	for _, unit := range sizeUnits {
 		if n > 0 && n%unit.bytes == 0 {
 			return strconv.Itoa(n/unit.bytes) + unit.name
 		}
 	}
-	return "0B"
+	return ""
 }

@@ -65,7 +65,7 @@ func openEngine(ctx context.Context, c Config, ts []*template.Template) (*engine
 	}
 	e, err := engine.Open(ctx, engine.Options{
 		Path: c.Data, Log: c.Log, StrictInput: c.Strict, AlwaysUnique: c.AlwaysUnique, WorkerID: c.WorkerID,
-		Keep: c.Keep, Staleness: c.Staleness,
+		Keep: c.Keep, MaxResult: c.MaxResult, Staleness: c.Staleness,
 		CommitObserver: c.CommitObserver,
 	})
 	if err != nil {

@@ -50,6 +50,9 @@ type Config struct {
 	AlwaysUnique bool // the same input may be submitted again
 	// Keep is how long finished tasks are kept; 0 means for ever.
 	Keep time.Duration
+	// MaxResult is how many bytes the result of a step may have, 0 for the
+	// engine's own limit.
+	MaxResult int
 	// Staleness says what happens to tasks that stay too long in one state.
 	Staleness engine.Staleness
 	// Concurrency is how many steps may be inside handlers at once; 0 means

@@ -9,9 +9,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tasker-systems/taskerpy/template"
@@ -155,4 +157,59 @@ func TestLinksLeadSomewhere(t *testing.T) {
 			require.NoError(t, err, "%s: %s", file, m[0])
 		}
 	}
+}
+
+// The documents and the sources: what a message tells users to write must work
+// too.
+func TestFlagsThatAreNamedExist(t *testing.T) {
+	ofOthers := []string{"--enable-shared", "--dev"} // Python's configure, scripts/environment
+	known := flags(t)
+	named := regexp.MustCompile("[`'\" (]" + `(--[a-z][a-z-]+)`)
+	out, err := exec.CommandContext(t.Context(), "git", "-C", root, "ls-files", "README.md", "docs", "cmd", "config", "postgres", "worker").Output()
+	require.NoError(t, err)
+	for _, name := range strings.Fields(string(out)) {
+		if strings.HasSuffix(name, "_test.go") || strings.HasSuffix(name, ".py") {
+			continue
+		}
+		data, err := os.ReadFile(filepath.Join(root, name))
+		require.NoError(t, err)
+		n := 0
+		for line := range strings.Lines(string(data)) {
+			n++
+			for _, m := range named.FindAllStringSubmatch(line, -1) {
+				if !slices.Contains(ofOthers, m[1]) {
+					assert.True(t, known[m[1]], "%s:%d: there is no flag %s", name, n, m[1])
+				}
+			}
+		}
+	}
+}
+
+// flags are those of all commands.
+func flags(t *testing.T) map[string]bool {
+	t.Helper()
+	flag := regexp.MustCompile(`(?m)^ +(?:-\w, )?(--[a-z][a-z-]+)`)
+	command := regexp.MustCompile(`(?m)^  ([a-z][a-z-]*) `)
+	all := map[string]bool{}
+	binary := built.Binary(t)
+	var visit func(path ...string)
+	visit = func(path ...string) {
+		out, err := exec.CommandContext(t.Context(), binary, append([]string{"help"}, path...)...).Output()
+		require.NoError(t, err, path)
+		text := string(out)
+		for _, m := range flag.FindAllStringSubmatch(text, -1) {
+			all[m[1]] = true
+		}
+		if _, rest, ok := strings.Cut(text, "Available Commands:\n"); ok {
+			list, _, _ := strings.Cut(rest, "\n\n")
+			for _, m := range command.FindAllStringSubmatch(list, -1) {
+				if m[1] != "help" {
+					visit(append(slices.Clone(path), m[1])...)
+				}
+			}
+		}
+	}
+	visit()
+	require.NotEmpty(t, all)
+	return all
 }

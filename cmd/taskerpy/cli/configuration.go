@@ -38,7 +38,7 @@ settings are keys of the TOML file, which is ` + config.FileName + ` in the work
 	s.register(cmd, "templates", "python", "listen", "data", "concurrency", "strict", "environment", "worker_id",
 		"switch_interval", "drain_timeout", "log_format", "log_level", "progress", "allowed_hosts", "keep", "staleness",
 		"auth_keys", "auth_key_header", "auth_public_key", "auth_jwks_url", "auth_issuer", "auth_audience", "auth_strict")
-	s.flags.Register(cmd.Flags(), deploymentKeys()...)
+	s.flags.Register(cmd.Flags(), append(deploymentKeys(), "database_url", "max_result_size")...)
 	outputFlag(cmd, &output)
 	show := *cmd
 	show.Use, show.Short = "show [PATH...]", "The same as config alone"
@@ -97,13 +97,23 @@ func shown(value any) string {
 	return text
 }
 
-// deploymentKeys are the settings of a worker of a Tasker deployment that have
-// flags.
+// deploymentKeys are the settings with flags that mean something only for a
+// worker of a Tasker deployment.
 func deploymentKeys() []string {
 	return []string{
-		"database_url", "queue_database_url", "namespace", "visibility_timeout", "poll_interval", "batch_size", "max_connections",
-		"max_result_size", "message_retention", "handler_timeout", "orchestration_url",
+		"queue_database_url", "namespace", "visibility_timeout", "poll_interval", "batch_size", "max_connections",
+		"queue_max_connections", "message_retention", "handler_timeout", "orchestration_url",
 	}
+}
+
+// deploymentFlag is a flag of deploymentKeys that was given, "" for none.
+func deploymentFlag(c *config.Config) string {
+	for _, key := range deploymentKeys() {
+		if from := string(c.Origin(key)); strings.HasPrefix(from, "--") {
+			return from
+		}
+	}
+	return ""
 }
 
 // variables lists the environment variables of all settings.

@@ -60,10 +60,16 @@ and what else concerns the embedded engine is not used.`,
 				if cmd.Flags().Changed("input") {
 					return usagef("--input is the input of one task: name the task with --task")
 				}
+				if flag := deploymentFlag(c); flag != "" && c.DatabaseURL == "" {
+					return usagef("%s is for workers of a deployment: name its database with --database-url or DATABASE_URL", flag)
+				}
 				return a.serve(c)
 			}
 			if cmd.Flags().Changed("database-url") {
 				return usagef("--task runs one task on the embedded engine: without it, --database-url works for a deployment; taskerpy task create makes tasks there")
+			}
+			if flag := deploymentFlag(c); flag != "" {
+				return usagef("%s is for workers of a deployment: --task runs one task on the embedded engine", flag)
 			}
 			c.DatabaseURL = ""
 			if o.quiet {
@@ -80,7 +86,7 @@ and what else concerns the embedded engine is not used.`,
 	f.StringVarP(&o.task, "task", "t", "", "run one task of this template: `[NS/]NAME[@VERSION]`")
 	f.StringVarP(&o.input, "input", "i", "{}", "the task's input: `JSON`, @FILE or - for standard input")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "show no progress")
-	o.settings.register(cmd, append(deploymentKeys(), "templates", "python", "listen", "data", "concurrency", "strict", "environment", "worker_id",
+	o.settings.register(cmd, append(deploymentKeys(), "database_url", "max_result_size", "templates", "python", "listen", "data", "concurrency", "strict", "environment", "worker_id",
 		"switch_interval", "drain_timeout", "log_format", "log_level", "progress", "allowed_hosts", "keep", "staleness",
 		"auth_keys", "auth_key_header", "auth_public_key", "auth_jwks_url", "auth_issuer", "auth_audience", "auth_strict")...)
 	return cmd
@@ -91,7 +97,7 @@ func workerConfig(c *config.Config, l *logging) worker.Config {
 	return worker.Config{
 		Paths: c.Handlers, Templates: c.Templates, Python: c.Python, Data: c.Data, Concurrency: c.Concurrency,
 		Strict: c.Strict, Environment: c.Environment, Overrides: c.Overrides(), WorkerID: c.WorkerID, SwitchInterval: c.SwitchInterval,
-		Keep: c.Keep, Staleness: engine.Staleness{Mode: engine.StalenessMode(c.Staleness)},
+		Keep: c.Keep, MaxResult: c.MaxResultSize, Staleness: engine.Staleness{Mode: engine.StalenessMode(c.Staleness)},
 		Log: l.log, LogLevel: c.LogLevel, Output: l.output, Records: l.records,
 	}
 }
