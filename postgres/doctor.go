@@ -532,8 +532,8 @@ func (d *diagnosis) queues(ctx context.Context) error {
 	for _, name := range missing {
 		calls = append(calls, fmt.Sprintf("pgmq.create('%s')", name))
 	}
-	d.add("queues", Problem, "%s missing, and %s may not create queues: run SELECT %s as the owner of the schema pgmq, or GRANT CREATE ON SCHEMA pgmq TO %s",
-		strings.Join(missing, ", "), d.user, strings.Join(calls, ", "), ident(d.user))
+	d.add("queues", Problem, "%s missing, and %s may not create queues: run SELECT %s as the owner of the schema pgmq, or GRANT CREATE ON SCHEMA pgmq TO %s; GRANT INSERT ON pgmq.meta TO %s",
+		strings.Join(missing, ", "), d.user, strings.Join(calls, ", "), ident(d.user), ident(d.user))
 	return nil
 }
 
@@ -558,7 +558,8 @@ func (d *diagnosis) privileges(ctx context.Context) error {
 	if d.messages {
 		for _, name := range names {
 			name = strings.ToLower(name)
-			wanted = append(wanted, privilege{"table", "pgmq.q_" + name, "SELECT, INSERT, UPDATE, DELETE"}, privilege{"table", "pgmq.a_" + name, "INSERT"})
+			wanted = append(wanted, privilege{"table", "pgmq.q_" + name, "SELECT, INSERT, UPDATE, DELETE"}, privilege{"table", "pgmq.a_" + name, "SELECT, INSERT"},
+				privilege{"sequence", "pgmq.q_" + name + "_msg_id_seq", "SELECT"}) // for pgmq.metrics
 		}
 		for _, f := range neededFunctions {
 			wanted = append(wanted, privilege{"function", f, "EXECUTE"})
@@ -593,6 +594,8 @@ func (d *diagnosis) lacks(ctx context.Context, p privilege) (does []string, err 
 	queries := map[string]string{
 		"schema": `SELECT has_schema_privilege(oid, $2) FROM pg_namespace WHERE nspname = $1`,
 		"table": `SELECT has_table_privilege(c.oid, $2) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+			WHERE n.nspname || '.' || c.relname = $1`,
+		"sequence": `SELECT has_sequence_privilege(c.oid, $2) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 			WHERE n.nspname || '.' || c.relname = $1`,
 		"function": `SELECT bool_and(has_function_privilege(p.oid, $2)) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 			WHERE n.nspname || '.' || p.proname = $1`,

@@ -152,7 +152,7 @@ func (s *Source) ensureQueues(ctx context.Context) error {
 	for _, name := range missing {
 		if _, err := s.queuePool.Exec(ctx, `SELECT pgmq.create($1)`, name); err != nil {
 			if code(err) == "42501" {
-				return fmt.Errorf("%w: queue %s does not exist, and %s may not create it: run SELECT pgmq.create('%s') as the owner of the schema pgmq, or grant CREATE on it",
+				return fmt.Errorf("%w: queue %s does not exist, and %s may not create it: run SELECT pgmq.create('%s') as the owner of the schema pgmq, or grant CREATE on it and INSERT on pgmq.meta",
 					ErrUnavailable, name, s.queuePool.Config().ConnConfig.User, name)
 			}
 			// Replicas that start together may both have found it missing.

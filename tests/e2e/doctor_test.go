@@ -9,7 +9,9 @@ import (
 	"net/url"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -335,4 +337,46 @@ func TestTheDoctorsCommandEndsWith3(t *testing.T) {
 	code, findings = doctor(p.copy("DROP SCHEMA pgmq CASCADE"))
 	require.Equal(t, 3, code)
 	require.Contains(t, findings["pgmq"], "problem PGMQ is not installed")
+}
+
+// Nothing else is granted to the role than what the doctor asks for.
+func TestTheGrantsThatTheDoctorAsksForSuffice(t *testing.T) {
+	for what, queues := range map[string][]string{
+		"mine":   nil, // the worker creates them
+		"theirs": {"worker_theirs_queue", "theirs_domain_events", "theirs_domain_events_dlq"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			p := newProject(t, shared, what, chain(2, "steps.Work")...)
+			role := "granted_" + what
+			run := func(statement string) {
+				_, err := p.DB().Exec(t.Context(), statement)
+				require.NoError(t, err, statement)
+			}
+			run("CREATE ROLE " + role + " LOGIN PASSWORD 'granted'")
+			for _, q := range queues {
+				run("SELECT pgmq.create('" + q + "')")
+			}
+			u, err := url.Parse(p.URL())
+			require.NoError(t, err)
+			u.User = url.UserPassword(role, "granted")
+			grant := regexp.MustCompile(`GRANT [A-Z, ]+ ON [^;\n]+ TO "` + role + `"`)
+			for asked := true; asked; {
+				command := exec.CommandContext(t.Context(), program, "doctor", "--database-url", u.String(), "--templates", p.templates)
+				command.Env, command.Dir = built.Environ(), t.TempDir()
+				out, _ := command.CombinedOutput() // its exit code is of everything else too
+				wanted := grant.FindAllString(string(out), -1)
+				asked = len(wanted) > 0
+				for _, statement := range wanted {
+					run(statement)
+				}
+			}
+			w := start(t, []string{"DATABASE_URL=" + u.String()},
+				"run", filepath.Join(built.Root(), "tests", "e2e", "handlers"), "--templates", p.templates)
+			w.await(t, "the worker is ready", func() bool { return w.api.Get(t.Context(), "/health/ready", nil) == nil })
+			p.requireDone([]string{p.create("flow", nil)})
+			require.Eventually(t, func() bool { return len(seriesOf(t, w.api, "tasker_worker_queue_depth")) > 0 }, patience, 10*time.Millisecond)
+			require.NoError(t, w.Process.Signal(syscall.SIGTERM))
+			w.end(t)
+		})
+	}
 }
