@@ -17,8 +17,6 @@ import (
 const (
 	// maxBatchBytes bounds the results in one statement.
 	maxBatchBytes = 16 << 20
-	// maxStored is how many results are stored in one statement.
-	maxStored = 512
 	// historyDepth is how much deeper a checkpoint's cursor is in its history.
 	historyDepth = 2
 	// maxHistory is how many earlier checkpoints of a step are remembered.
@@ -212,7 +210,7 @@ func (s *Source) fail(c *claim, why failure) {
 // flush stores what is handed in, until the inbox is closed and empty.
 func (s *Source) flush(ctx context.Context) {
 	for {
-		batch := s.finished.take(ctx, maxStored)
+		batch := s.finished.take(ctx, s.o.MaxBatch)
 		if batch == nil {
 			return
 		}

@@ -81,7 +81,7 @@ type Options struct {
 	Visibility time.Duration
 	// Poll is the longest time for which a lost notification goes unnoticed.
 	Poll           time.Duration
-	MaxBatch       int // steps claimed by one statement
+	MaxBatch       int // steps claimed, or results stored, by one statement
 	MaxConnections int // one of them for LISTEN
 	// QueueMaxConnections are to the database at QueueURL, where LISTEN is then;
 	// 0: MaxConnections.

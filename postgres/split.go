@@ -272,7 +272,7 @@ func (p *split) show(ctx context.Context, batch []*finished) error {
 // empty.
 func (p *split) send(ctx context.Context) {
 	for {
-		batch := p.unsent.take(ctx, maxStored)
+		batch := p.unsent.take(ctx, p.o.MaxBatch)
 		if batch == nil {
 			return
 		}
