@@ -2,7 +2,9 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -22,44 +24,73 @@ func (s *Source) beatOn(ctx context.Context) {
 	}
 }
 
-// beStillOurs beats before a claim after a time without contact, so that this
-// worker does not take its own steps over.
-func (s *Source) beStillOurs(ctx context.Context) error {
+// beStillOurs beats before a claim from a queue after a time without contact, so
+// that this worker does not take its own steps over.
+func (s *Source) beStillOurs(ctx context.Context, q *queue) error {
 	s.mu.Lock()
-	late := len(s.held) > 0 && time.Since(s.beat) > s.o.Visibility/2
+	late := time.Since(q.beat) > s.o.Visibility/2
 	s.mu.Unlock()
 	if !late {
 		return nil
 	}
-	return s.beatOnce(ctx)
+	return s.beatOf(ctx, q, s.heldByQueue()[q])
 }
 
-// beatOnce is one statement for each queue with something of ours.
+// beatOnce is one statement for each queue with something of ours. That one
+// cannot be kept is not the fault of the others.
 func (s *Source) beatOnce(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
-	defer cancel()
-	started := time.Now()
+	held := s.heldByQueue()
+	var failed []error
+	for _, q := range s.queues {
+		failed = append(failed, s.beatOf(ctx, q, held[q]))
+	}
+	if err := errors.Join(failed...); err != nil {
+		return err
+	}
+	s.fine()
+	return nil
+}
+
+func (s *Source) heldByQueue() map[*queue][]*claim {
 	held := map[*queue][]*claim{}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, c := range s.held {
 		held[c.queue] = append(held[c.queue], c)
 	}
-	s.mu.Unlock()
-	for q, claims := range held {
+	return held
+}
+
+// beatOf keeps claims of a queue.
+func (s *Source) beatOf(ctx context.Context, q *queue, claims []*claim) error {
+	started := time.Now()
+	if len(claims) > 0 {
+		ctx, cancel := context.WithTimeout(ctx, statementTimeout)
+		defer cancel()
 		if err := s.beatQueue(ctx, q, claims); err != nil {
 			return fmt.Errorf("keep steps of %s: %w", q.name, err)
 		}
 	}
 	s.mu.Lock()
-	s.beat = started
-	s.mu.Unlock()
-	s.fine()
+	defer s.mu.Unlock()
+	q.beat = started
 	return nil
+}
+
+// stillHeld are those of the claims that we have.
+func (s *Source) stillHeld(claims []*claim) []*claim {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(claims), func(c *claim) bool { return s.held[c.stepUUID] != c })
 }
 
 func (s *Source) beatQueue(ctx context.Context, q *queue, claims []*claim) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
+	// The messages of steps that were handed back meanwhile are not to be hidden.
+	if claims = s.stillHeld(claims); len(claims) == 0 {
+		return nil
+	}
 	_, _, keys := namesOf(claims)
 	started := time.Now()
 	ours, err := s.coupling.beat(ctx, q, claims)

@@ -47,36 +47,24 @@ type failure struct {
 	retryable     bool
 }
 
-// Claim implements dispatch.Source. Errors of the database are waited out: the
-// error is ctx's.
+// Claim implements dispatch.Source. Errors of the database are waited out, for
+// each queue by itself: the error is ctx's.
 func (s *Source) Claim(ctx context.Context, limit int) ([]*dispatch.Step, error) {
 	if limit < 1 {
 		return nil, fmt.Errorf("claim steps: limit is %d, must be at least 1", limit)
 	}
-	var wait time.Duration
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		steps, err := s.claimDue(ctx, limit)
+		steps, next := s.claimDue(ctx, limit)
 		if len(steps) > 0 {
 			return steps, nil
 		}
-		if err != nil {
-			s.failed("claim steps", err)
-			s.allDue()
-			var ok bool
-			if wait, ok = pause(ctx, wait); !ok {
-				return nil, ctx.Err()
-			}
-			continue
-		}
-		wait = 0
-		timer := time.NewTimer(jittered(s.o.Poll))
+		timer := time.NewTimer(time.Until(next))
 		select {
 		case <-s.wake:
 		case <-timer.C:
-			s.allDue()
 		case <-ctx.Done():
 		}
 		timer.Stop()
@@ -93,66 +81,100 @@ func jittered(d time.Duration) time.Duration {
 func (s *Source) allDue() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.makeAllDue()
+}
+
+// makeAllDue is allDue under s.mu.
+func (s *Source) makeAllDue() {
+	s.poll = time.Now().Add(jittered(s.o.Poll))
 	for _, q := range s.queues {
 		q.due = true
 	}
 }
 
-// claimDue takes what can be had at the moment.
-func (s *Source) claimDue(ctx context.Context, limit int) ([]*dispatch.Step, error) {
-	steps := s.continued(limit)
-	if len(steps) > 0 {
-		return steps, nil
-	}
-	if err := s.beStillOurs(ctx); err != nil {
-		return nil, err
+// claimDue takes what can be had at the moment. When that is nothing, next is
+// when there may be something of which nobody tells.
+func (s *Source) claimDue(ctx context.Context, limit int) (steps []*dispatch.Step, next time.Time) {
+	if steps = s.continued(limit); len(steps) > 0 {
+		return steps, next
 	}
 	for range s.queues {
 		q := s.takeDue()
 		if q == nil {
-			return steps, nil
+			break
 		}
 		n := min(limit-len(steps), s.o.MaxBatch)
 		claims, full, err := s.claimFrom(ctx, q, n)
 		if err != nil {
-			return steps, err
+			s.claimFailed(q, err)
+			continue
 		}
+		s.claimSucceeded(q)
 		for _, c := range claims {
 			steps = append(steps, c.dispatch())
 		}
 		if full {
-			s.mu.Lock()
-			q.due = true
-			s.mu.Unlock()
+			s.makeDue(q)
 		}
 		if len(steps) == limit {
-			return steps, nil
+			break
 		}
 	}
-	if len(steps) == 0 && s.anyDue() {
-		s.signal() // what was full held nothing to run
-	}
-	return steps, nil
+	return steps, s.nextLook()
 }
 
-func (s *Source) anyDue() bool {
+// claimFailed has a queue looked into again, later from time to time.
+func (s *Source) claimFailed(q *queue, err error) {
+	if away(err) {
+		s.failed("claim steps", err)
+	} else if !q.failing {
+		q.failing = true
+		s.log.Error("claim steps; trying again", "queue", q.name, "error", err)
+	}
+	d := max(q.wait, shortestPause)
+	q.retry, q.wait = time.Now().Add(jittered(d)), min(2*d, longestPause)
+	s.makeDue(q)
+}
+
+func (s *Source) claimSucceeded(q *queue) {
+	if q.failing {
+		s.log.Info("steps can be claimed again", "queue", q.name)
+	}
+	q.failing, q.retry, q.wait = false, time.Time{}, 0
+}
+
+func (s *Source) makeDue(q *queue) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, q := range s.queues {
-		if q.due {
-			return true
-		}
-	}
-	return false
+	q.due = true
 }
 
-// takeDue returns the next queue that may hold something, each in turn.
+// nextLook is when the next queue is to be looked into unless somebody tells of
+// it before: at once if a queue is due, or at its retry.
+func (s *Source) nextLook() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next := s.poll
+	for _, q := range s.queues {
+		if q.due && q.retry.Before(next) {
+			next = q.retry
+		}
+	}
+	return next
+}
+
+// takeDue returns the next queue that may hold something, each in turn. All may
+// when it is time to poll, however much is heard of some.
 func (s *Source) takeDue() *queue {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now := time.Now()
+	if !now.Before(s.poll) {
+		s.makeAllDue()
+	}
 	for i := range s.queues {
 		q := s.queues[(s.next+i)%len(s.queues)]
-		if q.due {
+		if q.due && !now.Before(q.retry) {
 			q.due = false // before it is read: what comes meanwhile makes it due again
 			s.next = (s.next + i + 1) % len(s.queues)
 			return q
@@ -216,13 +238,16 @@ func (s *Source) claimFrom(ctx context.Context, q *queue, n int) (claims []*clai
 		return nil, false, fmt.Errorf("look for steps of %s whose claim was cut off: %w", q.name, errUnanswered)
 	}
 	q.suspect = false
+	if err := s.beStillOurs(ctx, q); err != nil {
+		return nil, false, err
+	}
 	started := time.Now()
 	messages, err := s.readMessages(ctx, q, n)
 	took := time.Since(started)
 	s.o.Observer.TransactionDone(StepClaim, took, err == nil)
 	if err != nil {
 		s.counts.ReceiveFailures.Add(1)
-		q.suspect = true
+		q.suspect = away(err)
 		return nil, false, fmt.Errorf("claim steps of %s: %w", q.name, err)
 	}
 	s.fine()
@@ -334,7 +359,13 @@ func (s *Source) hold(ctx context.Context, q *queue, m *message) *claim {
 	if old != nil && old.dispatched != nil {
 		old.dispatched.Revoke()
 	}
-	unfit := s.hydrate(ctx, c, &m.hydrated)
+	unfit, err := s.hydrate(ctx, c, &m.hydrated)
+	if err != nil {
+		s.log.Warn("step is handed back", "step", c.name, "task_uuid", c.taskUUID, "step_uuid", c.stepUUID, "error", err)
+		c.finish()
+		s.finished.put(&finished{claim: c, outcome: dispatch.Unstarted})
+		return nil
+	}
 	if takenOver {
 		s.counts.Takeovers.Add(1)
 		s.log.Warn("step taken over from a worker that is gone", "step", c.name, "task_uuid", c.taskUUID, "step_uuid", c.stepUUID, "attempt", c.attempt)
@@ -349,8 +380,12 @@ func (s *Source) hold(ctx context.Context, q *queue, m *message) *claim {
 	return c
 }
 
-// hydrate makes the claim's event, or returns why there cannot be one.
-func (s *Source) hydrate(ctx context.Context, c *claim, h *hydrated) *failure {
+// hydrate makes the claim's event, or returns why there cannot be one. The error
+// is of the database: there may be one later. It is not ended with ctx, as the
+// claim was not.
+func (s *Source) hydrate(ctx context.Context, c *claim, h *hydrated) (*failure, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statementTimeout)
+	defer cancel()
 	c.name, c.template = *h.name, templateKey{*h.namespace, *h.taskName, *h.version}
 	c.correlation = *h.correlation
 	c.taskUUID = *h.taskUUID
@@ -358,16 +393,16 @@ func (s *Source) hydrate(ctx context.Context, c *claim, h *hydrated) *failure {
 	if err == nil {
 		c.definition = d
 		c.event = makeEvent(c, h)
-		return nil
+		return nil, nil
 	}
 	c.definition = &stepDefinition{}
 	switch {
 	case errors.Is(err, errNoStep):
-		return &failure{"template_not_found", err.Error(), false}
+		return &failure{"template_not_found", err.Error(), false}, nil
 	case errors.Is(err, errUnreadable):
-		return &failure{"hydration_error", err.Error(), false}
+		return &failure{"hydration_error", err.Error(), false}, nil
 	default:
-		return &failure{"hydration_error", err.Error(), true}
+		return nil, err
 	}
 }
 

@@ -172,23 +172,49 @@ func code(err error) string {
 	return ""
 }
 
+// away tells whether an error is none of what a statement was about: nobody
+// answered, or the database could do nothing of this kind at the moment.
+func away(err error) bool {
+	var e *pgconn.PgError
+	if !errors.As(err, &e) {
+		return true
+	}
+	switch e.Code[:2] {
+	case "08", "40", "53", "57", "58":
+		return e.Code != "57014" // canceled, by the role's statement_timeout for instance
+	}
+	return e.Code == "25006" || notificationsFull(e) // read-only, after a fail-over
+}
+
+// notificationsFull tells of a queue of PostgreSQL's own, which has no SQLSTATE
+// to itself: somebody listens and reads nothing.
+func notificationsFull(e *pgconn.PgError) bool {
+	return e.Code == "54000" && strings.Contains(e.Message, "NOTIFY")
+}
+
 // isOfData tells whether a statement failed because of the values that it was
 // given, and will again.
 func isOfData(err error) bool {
 	c := code(err)
-	return strings.HasPrefix(c, "22") || strings.HasPrefix(c, "54") || c == "23514"
+	return !away(err) && (strings.HasPrefix(c, "22") || strings.HasPrefix(c, "54") || c == "23514")
 }
+
+// shortestPause is between the first attempts at something, longestPause the
+// longest.
+const (
+	shortestPause = 50 * time.Millisecond
+	longestPause  = 5 * time.Second
+)
 
 // pause waits between attempts, longer from one to the next: d is the last
 // wait, and the next one is returned. ok is false when ctx has ended.
 func pause(ctx context.Context, d time.Duration) (next time.Duration, ok bool) {
-	const shortest, longest = 50 * time.Millisecond, 5 * time.Second
-	d = max(d, shortest)
+	d = max(d, shortestPause)
 	timer := time.NewTimer(jittered(d))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return min(2*d, longest), true
+		return min(2*d, longestPause), true
 	case <-ctx.Done():
 		return d, false
 	}

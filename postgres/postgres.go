@@ -144,7 +144,7 @@ type Source struct {
 	held  map[uuid.UUID]*claim // by step: ours until their results are stored
 	again []*claim             // to be dispatched once more, after a checkpoint
 	next  int                  // the queue to be looked into first
-	beat  time.Time            // when we last were sure that what we hold is ours
+	poll  time.Time            // when all queues are looked into, told or not
 	wake  chan struct{}        // has room for one: there may be something to claim
 
 	reconnected chan struct{} // has room for one: an outage is over
@@ -172,7 +172,7 @@ func Open(ctx context.Context, o Options) (*Source, error) {
 	}
 	s := &Source{
 		o: o, log: o.Log, uuid: id, held: map[uuid.UUID]*claim{}, wake: make(chan struct{}, 1), flushed: make(chan struct{}),
-		beat: time.Now(), reconnected: make(chan struct{}, 1),
+		reconnected: make(chan struct{}, 1),
 	}
 	s.finished.arrived, s.unsent.arrived = make(chan struct{}, 1), make(chan struct{}, 1)
 	s.health.of, s.queueHealth.of = "database", "queue database"

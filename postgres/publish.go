@@ -130,7 +130,12 @@ func (s *Source) publishAgain(ctx context.Context, q *queue, m *message) bool {
 		c.attempt = int(*attempts)
 	}
 	c.finish()
-	if s.hydrate(ctx, c, &h) != nil {
+	unfit, err := s.hydrate(ctx, c, &h)
+	if err != nil {
+		s.log.Warn("look for unpublished domain events", "step_uuid", m.stepUUID, "error", err)
+		return true // it comes again
+	}
+	if unfit != nil {
 		return false
 	}
 	s.mu.Lock()

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -18,8 +19,15 @@ type queue struct {
 	name      string
 	table     string // with its schema, safe to stand in SQL
 
-	due     bool // there may be something in it; guarded by Source.mu
-	suspect bool // a claim's answer was lost; Claim's own
+	// Guarded by Source.mu.
+	due  bool      // there may be something in it
+	beat time.Time // when we last were sure that what we hold of it is ours
+
+	// Claim's own.
+	suspect bool          // a claim's answer was lost
+	failing bool          // its last claim was refused by a database that answers
+	retry   time.Time     // it is not looked into before that
+	wait    time.Duration // from its next failure to the retry; 0: the shortest
 }
 
 // tableOf is the table of a queue, with its schema.

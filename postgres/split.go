@@ -390,7 +390,7 @@ func (p *split) tellOfSteps(ctx context.Context, steps []uuid.UUID) error {
 var beatStepsSQL = strings.NewReplacer("$3", "$1", "$4", "$2").Replace(beatSteps)
 
 func (p *split) beat(ctx context.Context, q *queue, claims []*claim) (map[uuid.UUID]bool, error) {
-	messages, steps, keys := namesOf(claims)
+	_, steps, keys := namesOf(claims)
 	rows, err := p.pool.Query(ctx, beatStepsSQL, steps, keys)
 	if err != nil {
 		return nil, err
@@ -401,15 +401,7 @@ func (p *split) beat(ctx context.Context, q *queue, claims []*claim) (map[uuid.U
 	}
 	p.telling.Lock()
 	defer p.telling.Unlock()
-	// Messages that were shown meanwhile are not to be hidden.
-	p.mu.Lock()
-	messages = messages[:0]
-	for _, c := range claims {
-		if p.held[c.stepUUID] == c {
-			messages = append(messages, c.msgID)
-		}
-	}
-	p.mu.Unlock()
+	messages, _, _ := namesOf(p.stillHeld(claims)) // some may have been shown meanwhile
 	_, err = p.queuePool.Exec(ctx, q.sql(beatMessages), p.o.Visibility.Seconds(), messages)
 	return ours, inQueues("keep messages out of sight", err)
 }

@@ -139,7 +139,7 @@ const (
          last_attempted_at = now() AT TIME ZONE 'UTC', updated_at = now() AT TIME ZONE 'UTC'
     FROM flip WHERE s.workflow_step_uuid = ANY (ARRAY[flip.workflow_step_uuid])
   RETURNING flip.msg_id, flip.read_ct, flip.age, s.workflow_step_uuid, flip.to_state, flip.sort_key + 1 AS sort_key,
-            s.attempts, s.max_attempts, s.retryable
+            s.attempts, COALESCE(s.max_attempts, 3) AS max_attempts, COALESCE(s.retryable, true) AS retryable
 )
 SELECT ours.msg_id, ours.read_ct, ours.age, ours.workflow_step_uuid, ours.to_state, ours.sort_key,
        ours.attempts, ours.max_attempts, ours.retryable,` + hydrateColumns + `

@@ -1,0 +1,241 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gofrs/uuid/v5"
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tasker-systems/taskerpy/template"
+	"github.com/tasker-systems/taskerpy/tests/cluster"
+)
+
+// otherIntake is the template of a second namespace, books.
+var otherIntake = strings.NewReplacer("order_intake", "book_intake", "namespace_name: shop", "namespace_name: books").Replace(intake)
+
+// ofBoth has a source claim from two namespaces.
+func ofBoth(t testing.TB) func(*Options) {
+	return func(o *Options) { o.Templates = []*template.Template{parsed(t, intake), parsed(t, otherIntake)} }
+}
+
+// steps makes n tasks of a template, each with an enqueued step of which no
+// message tells.
+func (d *deployment) steps(template, name string, n int) (messages map[uuid.UUID]string) {
+	d.t.Helper()
+	rows, err := d.DB().Query(d.t.Context(), strings.ReplaceAll(enqueueSQL, "order_intake", template), n, name)
+	require.NoError(d.t, err)
+	messages = map[uuid.UUID]string{}
+	var step, task, correlation uuid.UUID
+	_, err = pgx.ForEachRow(rows, []any{&step, &task, &correlation}, func() error {
+		messages[step] = fmt.Sprintf(`{"task_uuid": "%s", "step_uuid": "%s", "correlation_id": "%s"}`, task, step, correlation)
+		return nil
+	})
+	require.NoError(d.t, err)
+	return messages
+}
+
+// enqueueBook is enqueue for one step of the namespace books.
+func (d *deployment) enqueueBook() (id uuid.UUID) {
+	d.t.Helper()
+	for step, message := range d.steps("book_intake", "check_order", 1) {
+		id = step
+		_, err := d.QueueDB().Exec(d.t.Context(), `SELECT tasker.pgmq_send_with_notify('worker_books_queue', $1::jsonb, 0)`, message)
+		require.NoError(d.t, err)
+	}
+	return id
+}
+
+// enqueueChanged is enqueue for one step whose rows are changed before anybody
+// is told of it.
+func (d *deployment) enqueueChanged(name, change string) (id uuid.UUID) {
+	d.t.Helper()
+	for step, message := range d.steps("order_intake", name, 1) {
+		id = step
+		_, err := d.DB().Exec(d.t.Context(), change, step)
+		require.NoError(d.t, err)
+		d.send(message)
+	}
+	return id
+}
+
+// run runs statements in the database of the queues.
+func (d *deployment) run(statements ...string) {
+	d.t.Helper()
+	for _, s := range statements {
+		_, err := d.QueueDB().Exec(d.t.Context(), s)
+		require.NoError(d.t, err, s)
+	}
+}
+
+func TestABusyNamespaceDoesNotKeepStepsOfAnotherFromBeingTakenOver(t *testing.T) {
+	d := newDeployment(t, cluster.Options{})
+	dead := d.open(ofBoth(t), func(o *Options) { o.Visibility = time.Second })
+	id := d.enqueue(1, "check_order")[0]
+	claimed(t, dead, 1)
+	die(dead)
+	s := d.open(ofBoth(t), func(o *Options) { o.Visibility, o.Poll = time.Second, 100*time.Millisecond })
+	require.Eventually(t, s.Listening, time.Minute, time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for d.enqueueBook(); ; d.enqueueBook() { // there always is one
+		steps, err := s.Claim(ctx, 16)
+		require.NoError(t, err, "the dead worker's step is %s", d.state(id))
+		for _, step := range steps {
+			if step.StepUUID == id {
+				return
+			}
+			s.Complete(step, success(step, `{}`))
+		}
+	}
+}
+
+func TestAQueueThatIsGoneDoesNotKeepOthersWaiting(t *testing.T) {
+	d := newDeployment(t, cluster.Options{})
+	s := d.open(ofBoth(t))
+	d.run(`SELECT pgmq.drop_queue('worker_books_queue')`)
+	for _, q := range s.queues {
+		q.wait = time.Hour // until the next look into the one that fails
+	}
+	for range 3 {
+		id := d.enqueue(1, "check_order")[0]
+		require.Equal(t, id, claimed(t, s, 1)[0].StepUUID)
+		s.allDue()
+	}
+	require.NoError(t, s.Health())
+	require.True(t, s.queues[0].failing)
+	require.False(t, s.queues[1].failing)
+}
+
+func TestWhatIsClaimedIsHandedOutAlthoughTheClaimantIsStoppedMeanwhile(t *testing.T) {
+	d := newDeployment(t, cluster.Options{})
+	s := d.open()
+	var id uuid.UUID
+	var message string
+	for id, message = range d.steps("order_intake", "check_order", 1) {
+	}
+	blocker := d.lock(id)
+	d.send(message)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		defer cancel()
+		d.awaitLocked()
+	}()
+	context.AfterFunc(ctx, func() { _ = blocker.Rollback(context.WithoutCancel(ctx)) })
+	steps, err := s.Claim(ctx, 1)
+	require.NoError(t, err)
+	require.Equal(t, id, steps[0].StepUUID)
+}
+
+// lock locks the row of a step until the transaction ends.
+func (d *deployment) lock(step uuid.UUID) pgx.Tx {
+	d.t.Helper()
+	tx, err := d.DB().Begin(d.t.Context())
+	require.NoError(d.t, err)
+	_, err = tx.Exec(d.t.Context(), `SELECT 1 FROM tasker.workflow_steps WHERE workflow_step_uuid = $1 FOR UPDATE`, step)
+	require.NoError(d.t, err)
+	return tx
+}
+
+// awaitLocked waits until a worker waits for a lock.
+func (d *deployment) awaitLocked() {
+	require.Eventually(d.t, func() bool {
+		return d.count(`SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'taskerpy%' AND wait_event_type = 'Lock'`) > 0
+	}, time.Minute, time.Millisecond)
+}
+
+func TestAStepIsHandedBackWhoseTemplateCannotBeReadAtTheMoment(t *testing.T) {
+	d := newDeployment(t, cluster.Options{})
+	via, cut := d.through("SELECT nt.configuration")
+	s := d.open(func(o *Options) { o.URL = via })
+	cut.Store(1)
+	id := d.enqueueChanged("check_order", `UPDATE tasker.workflow_steps SET max_attempts = 1, retryable = false WHERE workflow_step_uuid = $1`)
+	step := claimed(t, s, 1)[0]
+	require.Equal(t, id, step.StepUUID)
+	require.Equal(t, 1, step.Attempt)
+	require.Zero(t, cut.Load())
+}
+
+func TestEventsOfADeadWorkerSurviveATemplateThatCannotBeReadAtTheMoment(t *testing.T) {
+	d := newDeployment(t, cluster.Options{})
+	dead := d.open(func(o *Options) { o.Visibility = time.Second })
+	d.enqueue(1, "report") // declares a durable event
+	step := claimed(t, dead, 1)[0]
+	dead.Complete(step, success(step, `{"total":12}`))
+	synced(t, dead)
+	die(dead) // before it published
+	via, cut := d.through("SELECT nt.configuration")
+	s := d.open(func(o *Options) { o.URL, o.Visibility, o.Poll = via, time.Second, 100*time.Millisecond })
+	cut.Store(1)
+	claiming(t, s)
+	publications, err := s.Publications(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, step.StepUUID, publications[0].StepUUID)
+	require.Zero(t, cut.Load())
+}
+
+// through is the deployment's URL by a way that is cut as often as one says
+// when a text comes by.
+func (d *deployment) through(text string) (via string, cuts *atomic.Int32) {
+	u, err := url.Parse(d.URL())
+	require.NoError(d.t, err)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(d.t, err)
+	target := u.Host
+	u.Host = listener.Addr().String()
+	cuts = &atomic.Int32{}
+	var serving sync.WaitGroup
+	d.t.Cleanup(func() {
+		require.NoError(d.t, listener.Close())
+		serving.Wait()
+	})
+	serving.Go(func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			server, err := net.Dial("tcp", target)
+			if err != nil {
+				_ = client.Close()
+				continue
+			}
+			forward := func(from, to net.Conn, text string) {
+				defer func() { _, _ = client.Close(), server.Close() }()
+				buffer := make([]byte, 1<<20)
+				for {
+					n, err := from.Read(buffer)
+					if err != nil || text != "" && cuts.Load() > 0 && bytes.Contains(buffer[:n], []byte(text)) && cuts.Add(-1) >= 0 {
+						return
+					}
+					if _, err := to.Write(buffer[:n]); err != nil {
+						return
+					}
+				}
+			}
+			serving.Go(func() { forward(client, server, text) })
+			serving.Go(func() { forward(server, client, "") })
+		}
+	})
+	return u.String(), cuts
+}
+
+func TestAStepWithoutMaxAttemptsIsRun(t *testing.T) {
+	d := newDeployment(t, cluster.Options{})
+	s := d.open()
+	id := d.enqueueChanged("check_order", `UPDATE tasker.workflow_steps SET max_attempts = NULL WHERE workflow_step_uuid = $1`)
+	step := claimed(t, s, 1)[0]
+	require.Equal(t, id, step.StepUUID)
+	s.Complete(step, success(step, `{}`))
+	synced(t, s)
+	require.Equal(t, "enqueued_for_orchestration", d.state(id))
+}
