@@ -153,7 +153,7 @@ func (h *Host) Check(loaded Loaded, templates []*template.Template) ([]template.
 		Resolver       *string         `json:"resolver"`
 		Initialization json.RawMessage `json:"initialization,omitempty"`
 	}
-	var specs []spec
+	specs := []spec{} // not null in JSON when no template has steps
 	var steps []*template.Step
 	for _, t := range templates {
 		for i := range t.Steps {

@@ -119,7 +119,7 @@ func (p *python) match(loaded handlers.Loaded, ts []*template.Template, explicit
 		if err != nil {
 			return err
 		}
-		if !explicit && len(missing) == len(t.Steps) && len(ts) > 1 {
+		if !explicit && len(t.Steps) > 0 && len(missing) == len(t.Steps) && len(ts) > 1 {
 			p.report.Findings = append(p.report.Findings, template.Finding{
 				Code: "NOT_OURS", Severity: template.SeverityInfo, Pos: template.Position{File: t.Path},
 				Message: fmt.Sprintf("template %s is left out: none of its handlers is in %s", t.Key(), strings.Join(loaded.Modules, ", ")),
