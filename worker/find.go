@@ -90,10 +90,8 @@ func (p *python) find(c Config) error {
 	ts, findings := template.Load(places...)
 	p.report.Findings = append(p.report.Findings, findings...)
 	if len(ts) == 0 && !explicit && !template.HasErrors(findings) {
-		ts = handlers.Infer(loaded)
-		for _, t := range ts {
-			p.report.Findings = append(p.report.Findings, t.Validate()...)
-		}
+		ts, findings = inferred(loaded)
+		p.report.Findings = append(p.report.Findings, findings...)
 	}
 	if len(ts) == 0 && !template.HasErrors(p.report.Findings) {
 		p.report.Findings = append(p.report.Findings, template.Finding{
@@ -109,6 +107,29 @@ func (p *python) find(c Config) error {
 		}
 	}
 	return p.match(loaded, ts, explicit)
+}
+
+// inferred makes templates from the handlers' decorators and tells what is
+// wrong with them. Files of one name in two folders give templates of one key,
+// of which one would replace the other.
+func inferred(loaded handlers.Loaded) ([]*template.Template, []template.Finding) {
+	ts := handlers.Infer(loaded)
+	var findings []template.Finding
+	first := map[string]*template.Template{}
+	for _, t := range ts {
+		findings = append(findings, t.Validate()...)
+		earlier := first[t.Key()]
+		if earlier == nil {
+			first[t.Key()] = t
+			continue
+		}
+		findings = append(findings, template.Finding{
+			Code: template.CodeDuplicateTemplate, Severity: template.SeverityError, Pos: t.Steps[0].Pos,
+			Message: fmt.Sprintf("template %s is already inferred from %s", t.Key(), earlier.Steps[0].Pos.File),
+			Remedy:  "rename one of the files, or write a template for each of them",
+		})
+	}
+	return ts, findings
 }
 
 // match finds the handler of every step. A template that merely lies beside
