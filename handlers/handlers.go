@@ -166,10 +166,6 @@ func (h *Host) Check(loaded Loaded, templates []*template.Template) ([]template.
 	if err := h.ask(h.resolve, specs, &missing); err != nil {
 		return nil, fmt.Errorf("match handlers with templates: %w", err)
 	}
-	names := make([]string, len(loaded.Handlers))
-	for i, handler := range loaded.Handlers {
-		names[i] = handler.Name
-	}
 	var findings []template.Finding
 	for i, why := range missing {
 		if why == nil {
@@ -177,14 +173,24 @@ func (h *Host) Check(loaded Loaded, templates []*template.Template) ([]template.
 		}
 		findings = append(findings, template.Finding{
 			Code: "HANDLER_NOT_FOUND", Severity: template.SeverityError, Step: steps[i].Name, Pos: steps[i].Pos,
-			Message: fmt.Sprintf("step %q: handler %q not found: %s%s", steps[i].Name, specs[i].Callable, *why, suggestion(specs[i].Callable, names)),
+			Message: fmt.Sprintf("step %q: handler %q not found: %s%s", steps[i].Name, specs[i].Callable, *why, loaded.suggestion(specs[i].Callable)),
 		})
 	}
 	return findings, nil
 }
 
-func suggestion(want string, have []string) string {
-	if near, ok := template.Nearest(want, have); ok {
+// Nearest finds the handler that was most likely meant by a callable that
+// nothing is registered under.
+func (l Loaded) Nearest(callable string) (string, bool) {
+	names := make([]string, len(l.Handlers))
+	for i, handler := range l.Handlers {
+		names[i] = handler.Name
+	}
+	return template.Nearest(callable, names)
+}
+
+func (l Loaded) suggestion(callable string) string {
+	if near, ok := l.Nearest(callable); ok {
 		return fmt.Sprintf("; did you mean %q?", near)
 	}
 	return ""

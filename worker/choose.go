@@ -11,11 +11,35 @@ import (
 // maxListed is how many templates a message lists.
 const maxListed = 8
 
+// Choose finds the template that reference means, as ChooseTemplate does. The
+// error for one that is left out says so.
+func (r Report) Choose(reference string) (*template.Template, error) {
+	leftOut := matching(r.LeftOut, reference)
+	if len(leftOut) == 0 || len(matching(r.Templates, reference)) > 0 {
+		return ChooseTemplate(r.Templates, reference)
+	}
+	t, step := leftOut[0], leftOut[0].Steps[0]
+	return nil, fmt.Errorf("task %q: its template %s (%s) is left out: no handler %q for step %s",
+		reference, t.Key(), t.Path, step.Handler.Callable, step.Name)
+}
+
 // ChooseTemplate finds the template that reference means, written as
 // [NAMESPACE/]NAME[@VERSION]. What is left out must not make a difference:
 // otherwise the error lists the candidates. The error for an unknown one
 // suggests the nearest.
 func ChooseTemplate(ts []*template.Template, reference string) (*template.Template, error) {
+	found := matching(ts, reference)
+	switch {
+	case len(found) == 1:
+		return found[0], nil
+	case len(found) > 1:
+		return nil, fmt.Errorf("task %q is ambiguous: it may be %s", reference, listed(found))
+	}
+	return nil, fmt.Errorf("unknown task %q; %s", reference, instead(ts, reference))
+}
+
+// matching are the templates that a reference may mean.
+func matching(ts []*template.Template, reference string) []*template.Template {
 	namespace, name, version := splitReference(reference)
 	var found []*template.Template
 	for _, t := range ts {
@@ -23,13 +47,7 @@ func ChooseTemplate(ts []*template.Template, reference string) (*template.Templa
 			found = append(found, t)
 		}
 	}
-	switch {
-	case len(found) == 1:
-		return found[0], nil
-	case len(found) > 1:
-		return nil, fmt.Errorf("task %q is ambiguous: it may be %s", reference, listed(found))
-	}
-	return nil, fmt.Errorf("unknown task %q; %s", reference, instead(ts, namespace, name, version))
+	return found
 }
 
 // splitReference takes NAMESPACE/NAME@VERSION apart; what is missing is "".
@@ -45,7 +63,8 @@ func splitReference(reference string) (namespace, name, version string) {
 }
 
 // instead suggests something for a reference that no template matches.
-func instead(ts []*template.Template, namespace, name, version string) string {
+func instead(ts []*template.Template, reference string) string {
+	namespace, name, version := splitReference(reference)
 	var sameName []*template.Template
 	var spellings []string
 	for _, t := range ts {

@@ -133,24 +133,42 @@ func inferred(loaded handlers.Loaded) ([]*template.Template, []template.Finding)
 }
 
 // match finds the handler of every step. A template that merely lies beside
-// the handlers and has none of its own among them belongs to others.
+// the handlers and has none of its own among them belongs to others; but if
+// that left nothing to run, all would be meant.
 func (p *python) match(loaded handlers.Loaded, ts []*template.Template, explicit bool) error {
-	for _, t := range ts {
-		missing, err := p.host.Check(loaded, []*template.Template{t})
-		if err != nil {
+	missing := make([][]template.Finding, len(ts))
+	foreign := make([]bool, len(ts))
+	nothing := true
+	for i, t := range ts {
+		var err error
+		if missing[i], err = p.host.Check(loaded, []*template.Template{t}); err != nil {
 			return err
 		}
-		if !explicit && len(t.Steps) > 0 && len(missing) == len(t.Steps) && len(ts) > 1 {
+		foreign[i] = !explicit && len(t.Steps) > 0 && len(missing[i]) == len(t.Steps) && !meant(loaded, t)
+		nothing = nothing && (foreign[i] || len(t.Steps) == 0)
+	}
+	for i, t := range ts {
+		if foreign[i] && !nothing {
+			p.report.LeftOut = append(p.report.LeftOut, t)
 			p.report.Findings = append(p.report.Findings, template.Finding{
 				Code: "NOT_OURS", Severity: template.SeverityInfo, Pos: template.Position{File: t.Path},
 				Message: fmt.Sprintf("template %s is left out: none of its handlers is in %s", t.Key(), strings.Join(loaded.Modules, ", ")),
 			})
 			continue
 		}
-		p.report.Findings = append(p.report.Findings, missing...)
+		p.report.Findings = append(p.report.Findings, missing[i]...)
 		p.report.Templates = append(p.report.Templates, t)
 	}
 	return nil
+}
+
+// meant tells whether a template seems to mean a handler that is here: it is
+// misspelt, or cannot be used.
+func meant(loaded handlers.Loaded, t *template.Template) bool {
+	return slices.ContainsFunc(t.Steps, func(s template.Step) bool {
+		_, near := loaded.Nearest(s.Handler.Callable)
+		return near || slices.ContainsFunc(loaded.Handlers, func(h handlers.Handler) bool { return h.Name == s.Handler.Callable })
+	})
 }
 
 func orNone(names []string) string {

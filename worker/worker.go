@@ -117,6 +117,7 @@ func DefaultID() string {
 type Report struct {
 	Handlers  []handlers.Handler
 	Templates []*template.Template
+	LeftOut   []*template.Template // none of their handlers is here
 	Findings  []template.Finding
 	Python    gil.Info
 }

@@ -26,7 +26,7 @@ func (a *app) runTask(c *config.Config, reference string, input json.RawMessage)
 	wc := workerConfig(c, l)
 	wc.AlwaysUnique = true // running it twice with the same input is what people do
 	wc.Accept = func(r worker.Report) (err error) {
-		chosen, err = worker.ChooseTemplate(r.Templates, reference)
+		chosen, err = r.Choose(reference)
 		return usage(err)
 	}
 	w, err := start(wc, signals)
