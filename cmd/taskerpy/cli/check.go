@@ -46,7 +46,7 @@ func (a *app) check(c *config.Config, output string) error {
 	l := a.newLogging(c, false)
 	r, err := worker.Check(context.Background(), workerConfig(c, l))
 	if err != nil {
-		return startError(err, worker.Config{Data: c.Data})
+		return startError(err, worker.Config{}) // without a data file
 	}
 	if output == config.LogJSON {
 		err = a.printJSON(newCheckReport(r))

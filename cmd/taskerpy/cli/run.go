@@ -137,7 +137,7 @@ func startError(err error, c worker.Config) error {
 	if err == nil || codeOf(err) != exitFailed {
 		return err
 	}
-	if c.Deployment != nil {
+	if c.Deployment != nil || c.Data == "" {
 		return environment(err)
 	}
 	return environment(fmt.Errorf("start with data file %s: %w", c.Data, err))
