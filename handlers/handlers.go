@@ -32,8 +32,10 @@ type Handler struct {
 	WorkerTemplate string   `json:"worker_template"`
 }
 
-// Problem is a path that could not be imported.
+// Problem is a path that could not be imported or, as a mere warning, one that
+// the search for handlers passed over.
 type Problem struct {
+	Warning   bool   `json:"warning"`
 	Path      string `json:"path"` // as given
 	File      string `json:"file"`
 	Line      int    `json:"line"`

@@ -16,12 +16,13 @@ import (
 //
 // A YAML file found in a directory that is plainly no template (it has neither
 // a steps nor a namespace_name key) is passed over, and so are hidden
-// directories and virtual environments.
+// directories and virtual environments. One that cannot be read there is only
+// warned about.
 func Load(paths ...string) ([]*Template, []Finding) {
 	l := &loader{defined: map[string]*Template{}, visited: map[string]bool{}}
 	for _, path := range paths {
 		if info, err := os.Stat(path); err == nil && info.IsDir() {
-			l.directory(path)
+			l.directory(path, SeverityError)
 		} else {
 			l.file(path, true)
 		}
@@ -36,11 +37,13 @@ type loader struct {
 	visited   map[string]bool      // real paths, to read nothing twice
 }
 
-func (l *loader) directory(dir string) {
+// directory loads what is in one; unreadable says how bad it is if it cannot
+// be searched. What the user did not ask for may well be somebody else's.
+func (l *loader) directory(dir string, unreadable Severity) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		l.findings = append(l.findings, Finding{
-			Code: CodeUnreadable, Severity: SeverityError,
+			Code: CodeUnreadable, Severity: unreadable,
 			Message: fmt.Sprintf("cannot be searched for templates: %v", reason(err)), Pos: Position{File: dir},
 		})
 		return
@@ -50,7 +53,7 @@ func (l *loader) directory(dir string) {
 		switch {
 		case entry.IsDir():
 			if !strings.HasPrefix(entry.Name(), ".") && !foreign(path) {
-				l.directory(path)
+				l.directory(path, SeverityWarning)
 			}
 		case isYAML(path):
 			// Stat follows links: mounted configuration often is links to files.
@@ -92,6 +95,9 @@ func (l *loader) file(path string, named bool) {
 	if finding != nil {
 		if info, err := os.Stat(path); !named && err == nil && info.Size() > maxFileSize {
 			return
+		}
+		if !named {
+			finding.Severity = SeverityWarning
 		}
 		l.findings = append(l.findings, *finding)
 		return

@@ -1,9 +1,12 @@
 package template_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -103,4 +106,39 @@ func TestAPathThatDoesNotExist(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "gone")
 	_, errs := load(t, missing)
 	require.Equal(t, []string{missing + ": error: cannot be read: no such file or directory [UNREADABLE]"}, errs)
+}
+
+// asNobody calls f as somebody who may not look into what is closed.
+func asNobody(t *testing.T, f func()) {
+	t.Helper()
+	if os.Geteuid() == 0 {
+		const nobody = 65534
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		syscall.RawSyscall(syscall.SYS_SETFSUID, nobody, 0, 0) // of this thread alone
+		defer syscall.RawSyscall(syscall.SYS_SETFSUID, 0, 0, 0)
+	}
+	f()
+}
+
+func TestWhatIsClosedStopsOnlyASearchThatNamesIt(t *testing.T) {
+	t.Parallel()
+	dir, err := os.MkdirTemp("", "template-") // t.TempDir is for nobody else
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
+	theirs, secret := filepath.Join(dir, "theirs"), filepath.Join(dir, "secret.yaml")
+	require.NoError(t, errors.Join(os.Chmod(dir, 0o755), os.Mkdir(theirs, 0), //nolint:gosec // for others to look into
+		os.WriteFile(secret, nil, 0)))
+	asNobody(t, func() {
+		_, found := template.Load(dir)
+		require.Len(t, found, 2)
+		require.Equal(t, secret+": warning: cannot be read: permission denied [UNREADABLE]", found[0].String())
+		require.Equal(t, theirs+": warning: cannot be searched for templates: permission denied [UNREADABLE]", found[1].String())
+
+		_, errs := load(t, theirs, secret)
+		require.Equal(t, []string{
+			theirs + ": error: cannot be searched for templates: permission denied [UNREADABLE]",
+			secret + ": error: cannot be read: permission denied [UNREADABLE]",
+		}, errs)
+	})
 }

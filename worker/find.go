@@ -81,7 +81,7 @@ func (p *python) find(c Config) error {
 	for _, problem := range loaded.Problems {
 		p.report.Findings = append(p.report.Findings, importFinding(problem, p.report.Python.Executable))
 	}
-	if len(loaded.Problems) == 0 && len(loaded.Handlers) == 0 {
+	if len(loaded.Handlers) == 0 && !template.HasErrors(p.report.Findings) {
 		p.report.Findings = append(p.report.Findings, noHandlers(c.Paths, loaded))
 		return nil
 	}
@@ -199,7 +199,7 @@ func missingPaths(paths []string) []template.Finding {
 func noHandlers(paths []string, loaded handlers.Loaded) template.Finding {
 	where := "in the modules " + strings.Join(loaded.Modules, ", ")
 	if !slices.ContainsFunc(paths, holdsPython) {
-		where = "but there is no Python file (test_*, *_test, _*, conftest and setup are passed over)"
+		where = "but there is no Python file (hidden files, test_*, *_test, _*, conftest and setup are passed over)"
 	}
 	return template.Finding{
 		Code: "NO_HANDLERS", Severity: template.SeverityError,
@@ -220,7 +220,7 @@ func holdsPython(path string) bool {
 			return fs.SkipDir
 		}
 		name := d.Name()
-		if !d.IsDir() && filepath.Ext(name) == ".py" && name != "conftest.py" && name != "setup.py" &&
+		if !d.IsDir() && filepath.Ext(name) == ".py" && !strings.HasPrefix(name, ".") && name != "conftest.py" && name != "setup.py" &&
 			!strings.HasPrefix(name, "_") && !strings.HasPrefix(name, "test_") && !strings.HasSuffix(name, "_test.py") {
 			found = true
 			return fs.SkipAll
@@ -235,13 +235,31 @@ func importFinding(problem handlers.Problem, executable string) template.Finding
 		Code: "IMPORT", Severity: template.SeverityError, Message: problem.Message,
 		Pos: template.Position{File: problem.File, Line: problem.Line},
 	}
-	if problem.Missing != "" && (problem.Missing == problem.Path || strings.HasPrefix(problem.Path, problem.Missing+".")) {
+	switch {
+	case problem.Warning:
+		f.Code, f.Severity = template.CodeUnreadable, template.SeverityWarning
+	case problem.Missing == "":
+	case problem.Missing == problem.Path || strings.HasPrefix(problem.Path, problem.Missing+"."):
 		f.Message = "neither a file nor a folder here, nor a module that can be imported"
-	} else if problem.Missing != "" {
-		top, _, _ := strings.Cut(problem.Missing, ".")
-		f.Remedy = fmt.Sprintf("if it is a package, install it: %s -m pip install %s", executable, top)
+	default:
+		f.Remedy = missingModule(problem, executable)
 	}
 	return f
+}
+
+// missingModule says what to do about a module that an import did not find:
+// nothing about one whose package was found, for that is the user's own or
+// installed already.
+func missingModule(problem handlers.Problem, executable string) string {
+	if strings.Contains(problem.Missing, ".") {
+		return ""
+	}
+	for dir := filepath.Dir(problem.File); dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if filepath.Base(dir) == problem.Missing {
+			return fmt.Sprintf("if the folder %s is meant, name it and not a file in it", dir)
+		}
+	}
+	return fmt.Sprintf("if it is a package, install it: %s -m pip install %s", executable, problem.Missing)
 }
 
 // VirtualenvFolders are where the virtualenv of the handlers at paths may lie:

@@ -7,8 +7,11 @@ import importlib
 import importlib.util
 import inspect
 import json
+import stat
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -112,7 +115,11 @@ def _why_not(name: str) -> str:
 def _import(path: str, problems: list[dict[str, Any]]) -> list[ModuleType]:
     file = Path(path)
     if file.is_dir():
-        return _import_directory(file.resolve(), problems)
+        try:
+            return _import_directory(file.resolve(), problems)
+        except OSError as error:
+            problems.append(_trouble(file, f"cannot be searched for handlers: {_reason(error)}"))
+            return []
     if file.suffix == ".py" or file.is_file():
         return _try(path, problems, _import_file, file.resolve())
     return _import_dotted(path, problems)
@@ -134,7 +141,8 @@ def _import_dotted(name: str, problems: list[dict[str, Any]]) -> list[ModuleType
     modules = _try(name, problems, importlib.import_module, name)
     for module in list(modules):
         for folder in getattr(module, "__path__", []):
-            modules += _import_tree(Path(folder), module.__name__, problems)
+            with _passing_over(Path(folder), problems):
+                modules += _import_tree(Path(folder), module.__name__, problems)
     return modules
 
 
@@ -220,40 +228,79 @@ def _taken(name: str, folder: Path) -> bool:
 
 def _import_loose(folder: Path, problems: list[dict[str, Any]]) -> list[ModuleType]:
     modules = []
-    for file in _module_files(folder):
+    packages, files = _search(folder, problems)
+    for file in files:
         modules += _try(str(file), problems, _import_file, file)
-    for package in _packages(folder):
+    for package in packages:
         modules += _import_dotted(package.name, problems)
     return modules
 
 
 def _import_tree(folder: Path, name: str, problems: list[dict[str, Any]]) -> list[ModuleType]:
     modules = []
-    for package in _packages(folder):
+    packages, files = _search(folder, problems)
+    for package in packages:
         dotted = f"{name}.{package.name}"
         got = _try(str(package), problems, importlib.import_module, dotted)
         modules += got
         if got:
-            modules += _import_tree(package, dotted, problems)
-    for file in _module_files(folder):
+            with _passing_over(package, problems):
+                modules += _import_tree(package, dotted, problems)
+    for file in files:
         modules += _try(str(file), problems, importlib.import_module, f"{name}.{file.stem}")
     return modules
 
 
-def _packages(folder: Path) -> list[Path]:
-    return sorted(
-        d for d in folder.iterdir() if (d / "__init__.py").is_file() and not d.name.startswith("_")
-    )
+def _search(folder: Path, problems: list[dict[str, Any]]) -> tuple[list[Path], list[Path]]:
+    """The packages and the module files in a folder.
+
+    Hidden files are none: editors and file systems leave them behind.
+    """
+    packages, files = [], []
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith((".", "_")):
+            continue
+        with _passing_over(entry, problems):
+            if _is_file(entry / "__init__.py"):
+                packages.append(entry)
+            elif _is_named_as_handlers(entry.name) and _is_file(entry):
+                files.append(entry)
+    return packages, files
 
 
-def _module_files(folder: Path) -> list[Path]:
-    return sorted(
-        f
-        for f in folder.glob("*.py")
-        if not f.name.startswith(("_", "test_"))
-        and not f.name.endswith("_test.py")
-        and f.name not in _SKIPPED
-    )
+def _is_named_as_handlers(name: str) -> bool:
+    if name.startswith("test_") or name.endswith("_test.py") or name in _SKIPPED:
+        return False
+    return name.endswith(".py")
+
+
+def _is_file(path: Path) -> bool:
+    """``Path.is_file``, which in some releases of Python hides that one may not look."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+@contextmanager
+def _passing_over(path: Path, problems: list[dict[str, Any]]) -> Iterator[None]:
+    """Turns into a warning that something among the handlers cannot be read.
+
+    It may well be somebody else's, as the folder of a database is.
+    """
+    try:
+        yield
+    except OSError as error:
+        message = f"is passed over in the search for handlers: {_reason(error)}"
+        problems.append(_trouble(path, message, warning=True))
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
+
+
+def _trouble(path: Path, message: str, warning: bool = False) -> dict[str, Any]:
+    return {"path": str(path), "file": str(path), "message": message, "warning": warning}
 
 
 def _prepend(folder: Path) -> None:

@@ -3,8 +3,11 @@
 import gc
 import json
 import logging
+import os
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -294,6 +297,48 @@ def test_a_package_whose_init_breaks_is_a_problem(tmp_path: Path) -> None:
     (problem,) = load(folder)["problems"]
     assert (problem["line"], problem["message"]) == (2, "ZeroDivisionError: division by zero")
     assert "breaking_of_tests" not in sys.modules
+
+
+@pytest.fixture
+def others() -> Iterator[Path]:
+    """Give a folder of handlers in which another user has a folder of their own."""
+    folder = Path(tempfile.mkdtemp())  # not tmp_path, which is below a folder of this user's own
+    folder.chmod(0o755)
+    project(folder, fine_py=HANDLER.format("Fine", "fine"), theirs__postgresql_conf="")
+    (folder / "theirs").chmod(0)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)  # root would look into everything
+    yield folder
+    os.seteuid(user)
+    shutil.rmtree(folder)
+
+
+def test_a_folder_of_another_user_is_passed_over_with_a_warning(others: Path) -> None:
+    loaded = load(others)
+    assert names(loaded) == ["fine"]
+    (problem,) = loaded["problems"]
+    assert (problem["file"], problem["warning"]) == (str(others / "theirs"), True)
+    assert problem["message"] == "is passed over in the search for handlers: permission denied"
+
+
+def test_a_folder_that_is_named_and_cannot_be_searched_is_a_problem(others: Path) -> None:
+    loaded = load(others / "theirs")
+    assert loaded["handlers"] == []
+    (problem,) = loaded["problems"]
+    assert (problem["file"], problem["warning"]) == (str(others / "theirs"), False)
+    assert problem["message"] == "cannot be searched for handlers: permission denied"
+
+
+def test_what_is_hidden_and_what_is_no_file_is_no_module(tmp_path: Path) -> None:
+    folder = project(tmp_path / "beside_of_tests", **{"._fine_py": "1 / 0", "fine_py": ""})
+    (folder / ".#fine.py").symlink_to("user@host.1234")
+    (folder / "dangling.py").symlink_to("nowhere.py")
+    (folder / "folder.py").mkdir()
+    project(folder / ".hidden", __init___py="1 / 0")
+    loaded = load(folder)
+    assert loaded["problems"] == []
+    assert loaded["modules"] == ["beside_of_tests", "beside_of_tests.fine"]
 
 
 @pytest.mark.parametrize("name", ["with-dash", "json", "collections"])
