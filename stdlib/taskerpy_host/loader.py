@@ -23,6 +23,9 @@ from tasker_core.types import StepContext
 # Files beside handlers that are not handlers.
 _SKIPPED = ("conftest.py", "setup.py")
 
+# The folder of this package and of tasker_core.
+_OWN = str(Path(__file__).parents[1])
+
 
 def load(request: bytes) -> bytes:
     """Imports files, directories and dotted module names, and registers handlers.
@@ -316,8 +319,7 @@ def _problem(path: str, error: BaseException) -> dict[str, Any]:
         file, line = error.filename or path, error.lineno or 0
     else:
         for frame in traceback.extract_tb(error.__traceback__):
-            inside_host = frame.filename.startswith("<frozen") or "taskerpy_host" in frame.filename
-            if not inside_host and frame.filename != importlib.__file__:
+            if not frame.filename.startswith(("<frozen", _OWN, importlib.__file__)):
                 file, line = frame.filename, frame.lineno or 0
     summary = traceback.format_exception_only(type(error), error)[-1].strip()
     return {

@@ -193,6 +193,7 @@ def step_handler(name: str, version: str = "1.0.0") -> HandlerDecorator:
     >>> charge_card._handler_class.handler_name
     'charge_card'
     """
+    _require_name(name, "step_handler")
 
     def decorate(fn: Callable[..., Any]) -> FunctionalHandler:
         return _attach(fn, _make_handler_class(fn, name, version))
@@ -211,6 +212,7 @@ def decision_handler(name: str, version: str = "1.0.0") -> HandlerDecorator:
     >>> run_step(route, input_data={"amount": 5}).result["decision_point_outcome"]["step_names"]
     ['approve']
     """
+    _require_name(name, "decision_handler")
 
     def wrap(handler: DecisionMixin, value: Any) -> StepHandlerResult:
         if not isinstance(value, Decision):
@@ -284,6 +286,7 @@ def batch_worker(name: str, version: str = "1.0.0") -> HandlerDecorator:
     >>> run_step(process_rows, step_inputs={"cursor": cursor}).result
     {'rows': 100}
     """
+    _require_name(name, "batch_worker")
     from tasker_core.batch_processing import Batchable
 
     def extras(handler: Batchable, context: StepContext) -> dict[str, Any]:
@@ -342,6 +345,15 @@ def api_handler(
         return _attach(fn, handler_class)
 
     return decorate
+
+
+def _require_name(name: Any, decorator: str) -> None:
+    """Refuse a decorator without parentheses, which would make no handler, silently.
+
+    Those with more required arguments need no such check.
+    """
+    if callable(name):
+        raise TypeError(f'write @{decorator}("NAME"): the decorator needs the handler\'s name')
 
 
 def _annotate(fn: Callable[..., Any], **attributes: Any) -> None:

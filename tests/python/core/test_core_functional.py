@@ -45,6 +45,16 @@ def decorators() -> list[Callable[..., Any]]:
     ]
 
 
+@pytest.mark.parametrize(
+    "decorator", [step_handler, decision_handler, batch_analyzer, batch_worker, api_handler]
+)
+def test_a_handler_decorator_without_parentheses_is_refused(decorator: Any) -> None:
+    def function() -> None: ...
+
+    with pytest.raises(TypeError, match=r'write @\w+\("NAME"\)|required positional argument'):
+        decorator(function)
+
+
 def test_the_exports_of_the_module() -> None:
     assert set(functional.__all__) == {
         "BatchConfig",
