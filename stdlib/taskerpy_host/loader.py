@@ -131,9 +131,7 @@ def _import(path: str, problems: list[dict[str, Any]]) -> list[ModuleType]:
 def _try(path: str, problems: list[dict[str, Any]], importer: Any, *args: Any) -> list[ModuleType]:
     try:
         return [importer(*args)]
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # a module may call sys.exit()
+    except BaseException as error:  # a module may call sys.exit(); signals come to the host
         problems.append(_problem(path, error))
         return []
 
