@@ -7,17 +7,18 @@ import importlib
 import importlib.util
 import inspect
 import json
+import reprlib
 import stat
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from tasker_core._execution import find_handler
-from tasker_core.handler import HandlerRegistry, StepHandler, _is_subclass
+from tasker_core.handler import HandlerRegistry, StepHandler, _handler_class_of, _is_subclass
 from tasker_core.types import StepContext
 
 # Files beside handlers that are not handlers.
@@ -42,8 +43,10 @@ def load(request: bytes) -> bytes:
     found: list[tuple[type, dict[str, Any]]] = []
     registry = HandlerRegistry.instance(skip_bootstrap=True)
     for module in modules:
-        registry._scan_module_for_handlers(module, StepHandler)
-        found.extend(_describe(module))
+        found.extend(_describe(module, problems))
+        # A name that is no text, which is a problem, may not even be hashable.
+        with suppress(TypeError):
+            registry._scan_module_for_handlers(module, StepHandler)
     classes = [cls for cls, _ in found]
     return json.dumps(
         {
@@ -330,41 +333,65 @@ def _problem(path: str, error: BaseException) -> dict[str, Any]:
     }
 
 
-def _describe(module: ModuleType) -> list[tuple[type, dict[str, Any]]]:
+class _Misdeclared(Exception):
+    """What a handler says of itself makes no sense."""
+
+
+def _describe(
+    module: ModuleType, problems: list[dict[str, Any]]
+) -> list[tuple[type, dict[str, Any]]]:
     """The handlers that a module itself defines, in the order of its lines."""
     found = []
     for name, value in list(vars(module).items()):
-        cls = getattr(value, "_handler_class", None) if callable(value) else None
-        if isinstance(cls, type):
-            entry = _describe_function(value, cls)
-        elif _is_subclass(value, StepHandler) and value is not StepHandler:
-            cls, entry = value, _describe_class(value)
-        else:
+        cls = _handler_class_of(module, name)
+        if not _is_subclass(cls, StepHandler) or cls is StepHandler:
             continue
-        if getattr(value, "__module__", None) == module.__name__:
-            found.append((cls, {**entry, "module": module.__name__, "attribute": name}))
+        if getattr(value, "__module__", None) != module.__name__:
+            continue
+        place = _place(cls if value is cls else inspect.unwrap(value))
+        try:
+            entry = _describe_class(cls) if value is cls else _describe_function(value, cls)
+        except _Misdeclared as error:
+            problems.append({**_trouble(Path(place["file"]), str(error)), **place})
+            continue
+        found.append((cls, {**entry, **place, "module": module.__name__, "attribute": name}))
     return sorted(found, key=lambda pair: pair[1]["line"])
 
 
 def _describe_class(cls: type) -> dict[str, Any]:
+    name = getattr(cls, "handler_name", "")
+    if not name or hasattr(name, "__get__"):  # only instances know
+        name = f"{cls.__module__}.{cls.__qualname__}"
     return {
-        "name": getattr(cls, "handler_name", "") or f"{cls.__module__}.{cls.__qualname__}",
+        "name": _text(name, f"handler_name of {cls.__name__}"),
         "kind": "class",
         "abstract": inspect.isabstract(cls),
-        **_place(cls),
     }
 
 
-def _describe_function(function: Any, cls: type) -> dict[str, Any]:
+def _describe_function(function: Any, cls: Any) -> dict[str, Any]:
+    kind = getattr(cls, "_handler_kind", "step_handler")
+    depends_on = getattr(function, "_depends_on", {}).values()
     return {
-        "name": cls.handler_name,  # type: ignore[attr-defined]
-        "kind": getattr(cls, "_handler_kind", "step_handler"),
-        "worker_template": getattr(cls, "_worker_template", None),
-        "version": cls.handler_version,  # type: ignore[attr-defined]
+        "name": _text(cls.handler_name, f"the name in @{kind}"),
+        "kind": kind,
+        "worker_template": _text(
+            getattr(cls, "_worker_template", None), f"worker_template in @{kind}"
+        ),
+        "version": str(cls.handler_version or ""),
         "doc": inspect.getdoc(function) or "",
-        "depends_on": list(dict.fromkeys(getattr(function, "_depends_on", {}).values())),
-        **_place(inspect.unwrap(function)),
+        "depends_on": list(
+            dict.fromkeys(_text(step, "the step in @depends_on") for step in depends_on)
+        ),
     }
+
+
+def _text(value: Any, what: str) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    kind = "number" if number else type(value).__name__
+    raise _Misdeclared(f"{what} must be text, not the {kind} {reprlib.repr(value)}")
 
 
 def _place(value: Any) -> dict[str, Any]:

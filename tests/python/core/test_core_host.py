@@ -245,6 +245,80 @@ def test_functions_are_described_with_what_they_depend_on(tmp_path: Path) -> Non
     assert told["f_analyze"]["worker_template"] == "f_work"
 
 
+IMPORTS = "from tasker_core.step_handler import *\nfrom tasker_core import StepHandler\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        (
+            HANDLER.format("Five", "five").replace('"five"', "5"),
+            4,
+            "handler_name of Five must be text, not the number 5",
+        ),
+        (
+            HANDLER.format("Listed", "listed").replace('"listed"', "['listed']"),
+            4,
+            "handler_name of Listed must be text, not the list ['listed']",
+        ),
+        (
+            IMPORTS + "@step_handler(5)\ndef five(): ...\n",
+            3,
+            "the name in @step_handler must be text, not the number 5",
+        ),
+        (
+            IMPORTS + "@batch_analyzer('a', worker_template=5)\ndef analyze(): ...\n",
+            3,
+            "worker_template in @batch_analyzer must be text, not the number 5",
+        ),
+        (
+            IMPORTS + "@step_handler('a')\n@depends_on(x=['b'])\ndef needs(x): ...\n",
+            3,
+            "the step in @depends_on must be text, not the list ['b']",
+        ),
+    ],
+)
+def test_a_declaration_of_a_wrong_type_is_a_problem_with_its_place(
+    tmp_path: Path, text: str, line: int, message: str
+) -> None:
+    file = project(tmp_path, wrong_py=HANDLER.format("Right", "right") + text) / "wrong.py"
+    loaded = load(file)
+    (problem,) = loaded["problems"]
+    assert (problem["file"], problem["line"]) == (str(file), line + HANDLER.count("\n"))
+    assert problem["message"] == message
+    assert names(loaded) == ["right"]
+
+
+def test_what_a_handler_is_called_may_depend_on_the_instance(tmp_path: Path) -> None:
+    text = HANDLER.format("Own", "own").replace(
+        'handler_name = "own"', "@property\n    def handler_name(self): return 'own'"
+    )
+    loaded = load(project(tmp_path, own_py=text) / "own.py")
+    assert (names(loaded), loaded["problems"]) == (["own.Own"], [])
+
+
+def test_a_version_may_be_a_number(tmp_path: Path) -> None:
+    text = IMPORTS + "@step_handler('versioned', version=2)\ndef versioned(): ...\n"
+    loaded = load(project(tmp_path, versioned_py=text) / "versioned.py")
+    assert [handler["version"] for handler in loaded["handlers"]] == ["2"]
+
+
+LAZY = """
+class Proxy:
+    @property
+    def __class__(self): raise RuntimeError("outside of a request")
+    def __getattr__(self, name): raise RuntimeError("outside of a request")
+    def __call__(self): ...
+
+request = Proxy()
+"""
+
+
+def test_what_complains_when_it_is_looked_at_is_no_handler(tmp_path: Path) -> None:
+    loaded = load(project(tmp_path, lazy_py=HANDLER.format("L", "l") + LAZY) / "lazy.py")
+    assert (names(loaded), loaded["problems"]) == (["l"], [])
+
+
 def test_classes_without_a_name_are_called_by_their_path(tmp_path: Path) -> None:
     text = HANDLER.format("Nameless", "")
     loaded = load(project(tmp_path, nameless_py=text) / "nameless.py")
@@ -391,6 +465,12 @@ def test_a_dotted_name_is_imported_with_all_below_it(
         ("import sys\nsys.exit(3)\n", 2, "SystemExit: 3", None),
         # No signal: those belong to the host.
         ("\nraise KeyboardInterrupt\n", 2, "KeyboardInterrupt", None),
+        (
+            "from tasker_core.step_handler import step_handler\n@step_handler\ndef f(): ...\n",
+            2,
+            'TypeError: write @step_handler("NAME"): the decorator needs the handler\'s name',
+            None,
+        ),
     ],
 )
 def test_what_cannot_be_imported_is_a_problem_with_its_place(
