@@ -10,10 +10,11 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
+from functools import partial
 from inspect import isawaitable
 from typing import Any
 
-from pydantic_core import from_json, to_json
+from pydantic_core import SchemaSerializer, core_schema, from_json
 from tasker_core._execution import (
     Registry,
     complete_models,
@@ -42,12 +43,30 @@ _MAX_ERROR_TEXT = 500
 _log = logging.getLogger("taskerpy.lane")
 
 
+def _json_writer() -> Callable[[Any], bytes]:
+    """What writes values as a model that holds them is dumped.
+
+    Models among them are written by the names of their fields, unless they
+    say otherwise themselves; NaN and the infinities as null.
+    """
+    write = SchemaSerializer(core_schema.any_schema()).to_json
+    try:
+        write(None, by_alias=None)
+    except TypeError:
+        # Releases of pydantic before 2.11 use aliases unless told not to.
+        return partial(write, by_alias=False)
+    return write
+
+
+_to_json = _json_writer()
+
+
 def _plain_tail(worker_id: str) -> bytes:
     """The end of a result's metadata if the handler gave none; it never changes."""
     metadata = stored_metadata({}, execution_time_ms=0, worker_id=worker_id)
     for key in ("execution_time_ms", "handler_version", "retryable", "completed_at"):
         del metadata[key]
-    return b"," + to_json(metadata)[1:]
+    return b"," + _to_json(metadata)[1:]
 
 
 _worker_id = "taskerpy"
@@ -146,19 +165,18 @@ def _encode(step_uuid: str, result: StepHandlerResult, milliseconds: int) -> byt
         if complete_models():
             return _encode(step_uuid, result, milliseconds)
         _log.error("result cannot be written as JSON: %s", error)
-        return PERMANENT + to_json(_unserializable(step_uuid, result, error, milliseconds))
+        return PERMANENT + _to_json(_unserializable(step_uuid, result, error, milliseconds))
 
 
 def _checkpoint(step_uuid: str, result: StepHandlerResult) -> bytes:
     given = result.result or {}
-    return to_json(
+    return _to_json(
         {
             "step_uuid": step_uuid,
             "cursor": given.get("cursor"),
             "items_processed": given.get("items_processed", 0),
             "accumulated_results": given.get("accumulated_results"),
-        },
-        inf_nan_mode="null",
+        }
     )
 
 
@@ -175,7 +193,7 @@ def _success(step_uuid: str, result: StepHandlerResult, milliseconds: int) -> by
             b'{"step_uuid":"',
             step_uuid.encode("ascii"),
             b'","success":true,"status":"completed","result":',
-            to_json(value, inf_nan_mode="null"),
+            _to_json(value),
             b',"metadata":',
             _success_metadata(result.metadata, milliseconds),
             b',"error":null,"orchestration_metadata":null}',
@@ -190,10 +208,7 @@ def _success_metadata(given: dict[str, Any], milliseconds: int) -> bytes:
             f'"retryable":false,"completed_at":"{now_text()}"'
         )
         return head.encode("ascii") + _plain_metadata_tail
-    return to_json(
-        stored_metadata(given, execution_time_ms=milliseconds, worker_id=_worker_id),
-        inf_nan_mode="null",
-    )
+    return _to_json(stored_metadata(given, execution_time_ms=milliseconds, worker_id=_worker_id))
 
 
 def _failure(step_uuid: str, result: StepHandlerResult, milliseconds: int) -> bytes:
@@ -223,7 +238,7 @@ def _failure(step_uuid: str, result: StepHandlerResult, milliseconds: int) -> by
             else None
         ),
     }
-    return (RETRYABLE if retryable else PERMANENT) + to_json(stored, inf_nan_mode="null")
+    return (RETRYABLE if retryable else PERMANENT) + _to_json(stored)
 
 
 def _unserializable(

@@ -14,6 +14,8 @@ from unittest import mock
 
 import pytest
 import tasker_core
+from pydantic import BaseModel, Field
+from pydantic_core import SchemaSerializer
 from tasker_core import (
     HandlerRegistry,
     PermanentError,
@@ -48,6 +50,10 @@ def run_event(event: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
     answer = lane.run_step(json.dumps(event).encode())
     stored: dict[str, Any] = json.loads(answer[1:])
     return answer[:1], stored
+
+
+class Order(BaseModel):
+    order_id: int = Field(alias="orderId")
 
 
 def raising(error: BaseException) -> Callable[[Any], Any]:
@@ -258,6 +264,35 @@ def test_values_are_written_as_by_the_package() -> None:
     assert stored["result"] == {"day": "2026-02-03", "set": [1], "nan": None}
 
 
+def test_models_within_values_are_written_by_the_names_of_their_fields() -> None:
+    given = {"cursor": Order(orderId=7), "accumulated_results": [Order(orderId=8)]}
+    assert run(lambda c: given)[1]["result"] == {
+        "cursor": {"order_id": 7},
+        "accumulated_results": [{"order_id": 8}],
+    }
+    _, stored = run(lambda c: StepHandlerResult.success(given, {"checkpoint_yield": True}))
+    assert (stored["cursor"], stored["accumulated_results"]) == (
+        {"order_id": 7},
+        [{"order_id": 8}],
+    )
+
+
+def test_releases_of_pydantic_that_prefer_aliases_are_told_not_to_use_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class BeforeAliasesWereOptional:
+        def __init__(self, schema: Any) -> None:
+            self.serializer = SchemaSerializer(schema)
+
+        def to_json(self, value: Any, *, by_alias: bool = True) -> bytes:
+            if by_alias is None:
+                raise TypeError("by_alias must be a bool")
+            return self.serializer.to_json(value, by_alias=by_alias)
+
+    monkeypatch.setattr(lane, "SchemaSerializer", BeforeAliasesWereOptional)
+    assert lane._json_writer()([Order(orderId=7)]) == b'[{"order_id":7}]'
+
+
 def test_integers_are_exact_and_keys_keep_their_order() -> None:
     _, stored = run(lambda c: {"z": c.get_input("n") ** 9, "a": 1}, input_data={"n": 2**40})
     assert list(stored["result"].items()) == [("z", 2**360), ("a", 1)]
@@ -329,6 +364,8 @@ def test_a_failure_that_cannot_be_written_becomes_a_safe_failure_too() -> None:
     [
         StepHandlerResult.success({"a": 1}, {"rows": 1, "handler_version": "2"}),
         StepHandlerResult.success({}),
+        StepHandlerResult.success({"orders": [Order(orderId=7)]}, {"order": Order(orderId=7)}),
+        StepHandlerResult.failure("no", metadata={"order": Order(orderId=7)}),
         StepHandlerResult.failure(
             "no", "own", True, {"retry_after": 3, "k": 1, "traceback": "a\nb", "status_code": 503}
         ),
