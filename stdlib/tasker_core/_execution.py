@@ -73,22 +73,37 @@ def failure_of(error: BaseException) -> StepHandlerResult:
     """
     kind = type(error).__name__
     retryable = getattr(error, "retryable", True)
-    metadata = getattr(error, "metadata", None)
     error_code = getattr(error, "error_code", None)
-    try:
-        message = str(error)
-    except Exception:
-        message = kind
     return StepHandlerResult.failure(
-        message,
+        message_of(error),
         error_type=kind,
         retryable=retryable if isinstance(retryable, bool) else True,
         metadata={
-            **_text_keyed(metadata),
+            **metadata_of(error),
             "traceback": "".join(traceback.format_exception(error)),
         },
         error_code=error_code if isinstance(error_code, str) else None,
     )
+
+
+def message_of(error: BaseException) -> str:
+    """Return the text of an exception, or its class if it cannot tell one."""
+    try:
+        return str(error)
+    except Exception:
+        return type(error).__name__
+
+
+def metadata_of(error: BaseException) -> dict[str, Any]:
+    """Return the ``metadata`` of an exception, as far as it can be stored.
+
+    Classes whose constructor does not call that of their base have none. What
+    describes a failure must not be the reason for another one.
+    """
+    metadata = getattr(error, "metadata", None)
+    if not isinstance(metadata, dict):
+        return {}
+    return {str(key): value for key, value in metadata.items()}
 
 
 def complete_models() -> bool:
@@ -105,13 +120,6 @@ def complete_models() -> bool:
     for model in lacking:
         model.model_rebuild()
     return bool(lacking)
-
-
-def _text_keyed(metadata: Any) -> dict[str, Any]:
-    # What describes a failure must not be the reason for another one.
-    if not isinstance(metadata, dict):
-        return {}
-    return {str(key): value for key, value in metadata.items()}
 
 
 def is_failure(error: BaseException) -> bool:

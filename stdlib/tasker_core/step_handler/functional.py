@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, runtime_checkabl
 
 from pydantic import AliasChoices, AliasPath, BaseModel
 
+from tasker_core._execution import message_of, metadata_of
 from tasker_core._patchable import patchable
 from tasker_core.errors import PermanentError, RetryableError, TaskerError
 from tasker_core.step_handler.base import StepHandler
@@ -560,20 +561,21 @@ def _wrap_result(result: Any) -> StepHandlerResult:
 
 def _wrap_exception(exc: Exception) -> StepHandlerResult:
     """Return the failure that an exception of a function stands for."""
+    message = message_of(exc)
     if isinstance(exc, PermanentError):
         return StepHandlerResult.failure(
-            str(exc), ErrorType.PERMANENT_ERROR, retryable=False, metadata=exc.metadata
+            message, ErrorType.PERMANENT_ERROR, retryable=False, metadata=metadata_of(exc)
         )
     if isinstance(exc, RetryableError):
         return StepHandlerResult.failure(
-            str(exc), ErrorType.RETRYABLE_ERROR, retryable=True, metadata=exc.metadata
+            message, ErrorType.RETRYABLE_ERROR, retryable=True, metadata=metadata_of(exc)
         )
     if isinstance(exc, TaskerError):
         return StepHandlerResult.failure(
-            str(exc), retryable=bool(exc.retryable), metadata=exc.metadata
+            message, retryable=bool(exc.retryable), metadata=metadata_of(exc)
         )
     return StepHandlerResult.failure(
-        str(exc),
+        message,
         metadata={
             "exception_type": type(exc).__name__,
             "traceback": "".join(traceback.format_exception(exc)),

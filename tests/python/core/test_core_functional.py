@@ -422,6 +422,72 @@ def test_details_of_an_error_are_kept() -> None:
     }
 
 
+class Gone(PermanentError):
+    """Its constructor does not call that of its base."""
+
+    def __init__(self, code: int) -> None:
+        Exception.__init__(self, f"gone {code}")
+
+
+class Busy(RetryableError):
+    def __init__(self, code: int) -> None:
+        Exception.__init__(self, f"busy {code}")
+
+
+class Odd(errors.TaskerError):
+    def __init__(self, code: int) -> None:
+        Exception.__init__(self, f"odd {code}")
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "error_type", "retryable"),
+    [
+        (Gone(4), "gone 4", "permanent_error", False),
+        (Busy(4), "busy 4", "retryable_error", True),
+        (Odd(4), "odd 4", "handler_error", True),
+    ],
+)
+def test_errors_whose_constructor_does_not_call_that_of_their_base_are_failures_as_well(
+    error: Exception, message: str, error_type: str, retryable: bool
+) -> None:
+    def fail() -> None:
+        raise error
+
+    made = call(step_handler("own")(fail))
+    assert (made.error_message, made.error_type) == (message, error_type)
+    assert (made.retryable, made.metadata) == (retryable, {})
+
+
+class Unreadable(PermanentError):
+    metadata: Any = ["no dict"]
+
+    def __init__(self) -> None:
+        """Leave all of it unset."""
+
+    def __str__(self) -> str:
+        return f"gone {self.code}"  # type: ignore[attr-defined]
+
+
+class Numbered(PermanentError):
+    def __init__(self) -> None:
+        super().__init__("no", metadata={1: "a"})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "metadata"),
+    [(Unreadable(), "Unreadable", {}), (Numbered(), "no", {"1": "a"})],
+)
+def test_what_describes_an_error_is_no_reason_for_another_one(
+    error: Exception, message: str, metadata: dict[str, Any]
+) -> None:
+    def fail() -> None:
+        raise error
+
+    made = call(step_handler("own")(fail))
+    assert (made.error_message, made.error_type) == (message, "permanent_error")
+    assert made.metadata == metadata
+
+
 def test_other_exceptions_bring_their_class_and_traceback() -> None:
     def fail() -> None:
         raise KeyError("order_id")
