@@ -52,7 +52,7 @@ class EventBridge:
     """
 
     _instance: "EventBridge | None" = None
-    _instance_lock = threading.Lock()
+    __instance_lock = threading.Lock()
 
     def __init__(self) -> None:
         # By way of the module, where tests may have put another emitter; pyee
@@ -66,7 +66,7 @@ class EventBridge:
     @classmethod
     def instance(cls) -> "EventBridge":
         """Return the bridge of this process."""
-        with EventBridge._instance_lock:
+        with EventBridge.__instance_lock:
             if cls._instance is None:
                 cls._instance = cls()
             return cls._instance
@@ -74,7 +74,7 @@ class EventBridge:
     @classmethod
     def reset_instance(cls) -> None:
         """Stop and forget the bridge of this process."""
-        with EventBridge._instance_lock:
+        with EventBridge.__instance_lock:
             bridge, cls._instance = cls._instance, None
         if bridge is not None:
             bridge.stop()

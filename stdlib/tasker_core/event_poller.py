@@ -69,10 +69,10 @@ class EventPoller:
         self._step_event_callbacks: list[StepEventCallback] = []
         self._metrics_callbacks: list[MetricsCallback] = []
         self._error_callbacks: list[ErrorCallback] = []
-        self._life_lock = threading.Lock()
+        self.__life_lock = threading.Lock()
         # Set to end a long wait between two polls. Each run has its own: a
         # thread that outlived stop() must not come back to life with the next.
-        self._stopped = threading.Event()
+        self.__stopped = threading.Event()
 
     def on_step_event(self, callback: StepEventCallback) -> None:
         """Have ``callback`` called with each step."""
@@ -92,10 +92,10 @@ class EventPoller:
         Raises:
             RuntimeError: it has been started already.
         """
-        with self._life_lock:
+        with self.__life_lock:
             if self._running:
                 raise RuntimeError("EventPoller already running")
-            self._stopped = threading.Event()
+            self.__stopped = threading.Event()
             thread = threading.Thread(
                 target=self._poll_loop, name="tasker-event-poller", daemon=True
             )
@@ -112,11 +112,11 @@ class EventPoller:
         Called by a callback it does not wait. Stopping what is not running is
         fine.
         """
-        with self._life_lock:
+        with self.__life_lock:
             if not self._running:
                 return
             self._running = False
-            self._stopped.set()
+            self.__stopped.set()
             thread, self._thread = self._thread, None
         if thread is None or thread is threading.current_thread():
             return
@@ -137,25 +137,25 @@ class EventPoller:
             return None
 
     def _poll_loop(self) -> None:
-        stopped = self._stopped
-        while self._running and stopped is self._stopped:
+        stopped = self.__stopped
+        while self._running and stopped is self.__stopped:
             self._poll_count += 1
             try:
                 event = _poll_step_events()
                 if event is None:
-                    self._sleep(self._polling_interval, stopped)
+                    self.__sleep(self._polling_interval, stopped)
                 else:
                     self._process_event(event)
             except Exception as exc:
                 self._emit_error(exc)
-                self._sleep(self._polling_interval * _ERROR_INTERVALS, stopped)
+                self.__sleep(self._polling_interval * _ERROR_INTERVALS, stopped)
                 continue
             if self._poll_count % self._starvation_check_interval == 0:
                 self._check_starvation()
             if self._poll_count % self._cleanup_interval == 0:
                 self._cleanup_timeouts()
 
-    def _sleep(self, seconds: float, stopped: threading.Event) -> None:
+    def __sleep(self, seconds: float, stopped: threading.Event) -> None:
         """Wait until the time is over or the poller has been stopped.
 
         With ``time.sleep``, where tests of programs put a mock that ends the
@@ -172,7 +172,7 @@ class EventPoller:
             event = FfiStepEvent.model_validate(event_data)
         except Exception as exc:
             self._emit_error(exc)
-            self._refuse_event(event_data, exc)
+            self.__refuse_event(event_data, exc)
             return
         for callback in self._step_event_callbacks:
             try:
@@ -180,7 +180,7 @@ class EventPoller:
             except Exception as exc:
                 self._emit_error(exc)
 
-    def _refuse_event(self, event_data: Any, error: Exception) -> None:
+    def __refuse_event(self, event_data: Any, error: Exception) -> None:
         """Fail a step that cannot be read, so that nobody waits for it."""
         try:
             _complete_step_event(

@@ -39,7 +39,7 @@ class HandlerRegistry:
     """
 
     _instance: "HandlerRegistry | None" = None
-    _instance_lock = threading.RLock()
+    __instance_lock = threading.RLock()
 
     def __init__(self) -> None:
         self._handlers: dict[str, type[StepHandler]] = {}
@@ -52,7 +52,7 @@ class HandlerRegistry:
 
         Making it looks for handlers, unless ``skip_bootstrap`` is true.
         """
-        with HandlerRegistry._instance_lock:
+        with HandlerRegistry.__instance_lock:
             if cls._instance is None:
                 cls._instance = cls()
                 if not skip_bootstrap:
@@ -62,7 +62,7 @@ class HandlerRegistry:
     @classmethod
     def reset_instance(cls) -> None:
         """Forget the registry of this process; :meth:`instance` makes another."""
-        with HandlerRegistry._instance_lock:
+        with HandlerRegistry.__instance_lock:
             cls._instance = None
 
     def register(self, name: str, handler_class: type[StepHandler]) -> None:
@@ -147,9 +147,9 @@ class HandlerRegistry:
             )
             return 0
         count = self._scan_module_for_handlers(root, base)
-        return count + self._discover_submodules(root, base)
+        return count + self.__discover_submodules(root, base)
 
-    def _discover_submodules(self, package: Any, base: type) -> int:
+    def __discover_submodules(self, package: Any, base: type) -> int:
         count = 0
         path = getattr(package, "__path__", None)
         if path is None:
@@ -168,7 +168,7 @@ class HandlerRegistry:
                 )
                 continue
             if info.ispkg:
-                count += self._discover_submodules(module, base)
+                count += self.__discover_submodules(module, base)
         return count
 
     def _scan_module_for_handlers(self, module: Any, base: type) -> int:

@@ -115,7 +115,7 @@ class StepExecutionSubscriber:
         started = time.monotonic()
         try:
             name = self._get_handler_name(event)
-            handler = self._find_handler(event, name)
+            handler = self.__find_handler(event, name)
             if handler is None:
                 result = self._create_handler_not_found_result(name)
             else:
@@ -130,7 +130,7 @@ class StepExecutionSubscriber:
                 f"Step failed: {result.error_type}: {result.error_message}",
                 {**_log_fields(event), "error_type": result.error_type},
             )
-            self._publish(EventNames.HANDLER_ERROR, event, exc)
+            self.__publish(EventNames.HANDLER_ERROR, event, exc)
         elapsed_ms = int((time.monotonic() - started) * 1000)
         self._submit_result(event, result, elapsed_ms)
 
@@ -146,7 +146,7 @@ class StepExecutionSubscriber:
         log_warn("The event of a step names no handler", _log_fields(event))
         return _UNKNOWN_HANDLER
 
-    def _find_handler(self, event: FfiStepEvent, name: str) -> Any:
+    def __find_handler(self, event: FfiStepEvent, name: str) -> Any:
         resolve = self._registry.resolve
         if inspect.ismethod(resolve) and isinstance(resolve.__self__, HandlerRegistry):
             return find_handler(self._registry, _handler_section(event), name)
@@ -195,7 +195,7 @@ class StepExecutionSubscriber:
             return
         result: StepExecutionResult | None = None
         try:
-            result = self._build_result(event, handler_result, execution_time_ms)
+            result = self.__build_result(event, handler_result, execution_time_ms)
             data = _as_json(result)
         except Exception as exc:
             log_error(
@@ -206,7 +206,7 @@ class StepExecutionSubscriber:
         try:
             accepted = _complete_step_event(str(event.event_id), data)
         except Exception as exc:
-            self._submit_safe_failure(event, handler_result, exc)
+            self.__submit_safe_failure(event, handler_result, exc)
             return
         if not accepted:
             log_error(
@@ -214,9 +214,9 @@ class StepExecutionSubscriber:
                 _log_fields(event),
             )
         elif result is not None:
-            self._publish(EventNames.STEP_COMPLETION_SENT, result)
+            self.__publish(EventNames.STEP_COMPLETION_SENT, result)
 
-    def _build_result(
+    def __build_result(
         self, event: FfiStepEvent, handler_result: StepHandlerResult, execution_time_ms: int
     ) -> StepExecutionResult:
         step_uuid = UUID(event.step_uuid)
@@ -254,7 +254,7 @@ class StepExecutionSubscriber:
             metadata=metadata,
         )
 
-    def _submit_safe_failure(
+    def __submit_safe_failure(
         self, event: FfiStepEvent, handler_result: StepHandlerResult, error: Exception
     ) -> None:
         """Hand in that a result could not be handed in.
@@ -302,7 +302,7 @@ class StepExecutionSubscriber:
             )
             raise
         if accepted:
-            self._publish(EventNames.STEP_CHECKPOINT_YIELD, data)
+            self.__publish(EventNames.STEP_CHECKPOINT_YIELD, data)
         else:
             log_error("The host did not take the checkpoint of a step", _log_fields(event))
 
@@ -333,7 +333,7 @@ class StepExecutionSubscriber:
             },
         }
 
-    def _publish(self, event_name: str, *args: Any) -> None:
+    def __publish(self, event_name: str, *args: Any) -> None:
         """Tell listeners; what they raise does not change what became of the step."""
         try:
             self._event_bridge.publish(event_name, *args)

@@ -40,8 +40,8 @@ class Worker:
     _instance: "Worker | None" = None
     # Starting and stopping take turns. Reading does not wait for them: a
     # handler may ask for the worker while the worker waits for the handler.
-    _life_lock = threading.RLock()
-    _state_lock = threading.Lock()
+    __life_lock = threading.RLock()
+    __state_lock = threading.Lock()
 
     def __init__(self) -> None:
         self._bootstrap_result: BootstrapResult | None = None
@@ -65,7 +65,7 @@ class Worker:
         Raises:
             RuntimeError: the host cannot start a worker (``Bootstrap failed: …``).
         """
-        with Worker._life_lock:
+        with Worker.__life_lock:
             running = Worker._instance
             if running is not None and running._running:
                 log_warn("Worker is running already; start() returns it as it is")
@@ -97,13 +97,13 @@ class Worker:
         Raises:
             RuntimeError: the host cannot stop its worker.
         """
-        with Worker._state_lock:
+        with Worker.__state_lock:
             if not self._running:
                 return
             self._running = False
-        with Worker._life_lock:
+        with Worker.__life_lock:
             try:
-                self._stop_parts()
+                self.__stop_parts()
                 _leave_gracefully()
                 stop_worker()
             finally:
@@ -151,9 +151,9 @@ class Worker:
         result = bootstrap_worker(config)
         self._bootstrap_result = result
         try:
-            self._start_parts(result.worker_id, handler_packages or [])
+            self.__start_parts(result.worker_id, handler_packages or [])
         except BaseException:
-            self._stop_parts()
+            self.__stop_parts()
             # A worker that ran before belongs to whoever has started it.
             if result.success:
                 _attempt("the host's worker", stop_worker)
@@ -161,7 +161,7 @@ class Worker:
         self._running = True
         log_info(f"Worker {result.worker_id} started", {"worker_id": result.worker_id})
 
-    def _start_parts(self, worker_id: str, handler_packages: list[str]) -> None:
+    def __start_parts(self, worker_id: str, handler_packages: list[str]) -> None:
         registry = HandlerRegistry.instance(skip_bootstrap=True)
         registry.bootstrap_handlers()
         for package in handler_packages:
@@ -183,7 +183,7 @@ class Worker:
         self._poller.on_step_event(deliver)
         self._poller.start()
 
-    def _stop_parts(self) -> None:
+    def __stop_parts(self) -> None:
         if self._poller is not None:
             _attempt("the poller", self._poller.stop)
         if self._subscriber is not None:

@@ -56,26 +56,26 @@ class InProcessDomainEventPoller:
         self._events_lagged = 0
         self._event_callbacks: list[DomainEventCallback] = []
         self._error_callbacks: list[ErrorCallback] = []
-        self._life_lock = threading.Lock()
-        self._callbacks_lock = threading.Lock()
+        self.__life_lock = threading.Lock()
+        self.__callbacks_lock = threading.Lock()
         # Set to end the wait between two polls. Each run has its own: a
         # thread that outlived stop() must not come back to life with the next.
-        self._stopped = threading.Event()
+        self.__stopped = threading.Event()
 
     def on_event(self, callback: DomainEventCallback) -> None:
         """Have ``callback`` called with each event."""
-        with self._callbacks_lock:
+        with self.__callbacks_lock:
             self._event_callbacks.append(callback)
 
     def off_event(self, callback: DomainEventCallback) -> None:
         """Call ``callback`` no more; one that is not called is fine."""
-        with self._callbacks_lock:
+        with self.__callbacks_lock:
             if callback in self._event_callbacks:
                 self._event_callbacks.remove(callback)
 
     def on_error(self, callback: ErrorCallback) -> None:
         """Have ``callback`` called with what goes wrong."""
-        with self._callbacks_lock:
+        with self.__callbacks_lock:
             self._error_callbacks.append(callback)
 
     def start(self) -> None:
@@ -84,10 +84,10 @@ class InProcessDomainEventPoller:
         Raises:
             RuntimeError: it has been started already.
         """
-        with self._life_lock:
+        with self.__life_lock:
             if self._running:
                 raise RuntimeError("InProcessDomainEventPoller already running")
-            self._stopped = threading.Event()
+            self.__stopped = threading.Event()
             thread = threading.Thread(
                 target=self._poll_loop, name="tasker-domain-event-poller", daemon=True
             )
@@ -104,11 +104,11 @@ class InProcessDomainEventPoller:
         Called by a callback it does not wait. Stopping what is not running is
         fine.
         """
-        with self._life_lock:
+        with self.__life_lock:
             if not self._running:
                 return
             self._running = False
-            self._stopped.set()
+            self.__stopped.set()
             thread, self._thread = self._thread, None
         if thread is None or thread is threading.current_thread():
             return
@@ -133,17 +133,17 @@ class InProcessDomainEventPoller:
         }
 
     def _poll_loop(self) -> None:
-        stopped = self._stopped
-        while self._running and stopped is self._stopped:
+        stopped = self.__stopped
+        while self._running and stopped is self.__stopped:
             self._poll_count += 1
             try:
-                if self._poll_once(stopped) == 0:
-                    self._sleep(stopped, self._polling_interval)
+                if _poll_once(self, stopped) == 0:
+                    self.__sleep(stopped, self._polling_interval)
             except Exception as exc:
                 self._emit_error(exc)
-                self._sleep(stopped, self._polling_interval * _ERROR_INTERVALS)
+                self.__sleep(stopped, self._polling_interval * _ERROR_INTERVALS)
 
-    def _sleep(self, stopped: threading.Event, seconds: float) -> None:
+    def __sleep(self, stopped: threading.Event, seconds: float) -> None:
         """Sleep, but wake up soon after a stop.
 
         ``time.sleep`` of the package and no lock: tests put a mock there that
@@ -156,22 +156,9 @@ class InProcessDomainEventPoller:
             if seconds <= 0 or stopped.is_set() or not self._running:
                 return
 
-    def _poll_once(self, stopped: threading.Event) -> int:
-        """Fetch and process what there is, up to the limit; return how many."""
-        # domain_events is asked at each turn: programs may have put another there.
-        for count in range(self._max_events_per_poll):
-            if stopped.is_set():
-                return count
-            data = domain_events._poll_in_process_events()
-            if data is None:
-                return count
-            self._process_event(data)
-            self._events_processed += 1
-        return self._max_events_per_poll
-
     def _process_event(self, event_data: dict[str, Any]) -> None:
         try:
-            self._count_lost(event_data)
+            self.__count_lost(event_data)
             event = InProcessDomainEvent.model_validate(_with_execution_result(event_data))
         except Exception as exc:
             domain_events.log_error(
@@ -179,7 +166,7 @@ class InProcessDomainEventPoller:
             )
             self._emit_error(exc)
             return
-        with self._callbacks_lock:
+        with self.__callbacks_lock:
             callbacks = tuple(self._event_callbacks)
         for callback in callbacks:
             try:
@@ -191,7 +178,7 @@ class InProcessDomainEventPoller:
                 )
                 self._emit_error(exc)
 
-    def _count_lost(self, event_data: dict[str, Any]) -> None:
+    def __count_lost(self, event_data: dict[str, Any]) -> None:
         """Count what the worker says it had to drop before this event."""
         lost = event_data.get("lagged")
         if type(lost) is int and lost > 0:
@@ -201,7 +188,7 @@ class InProcessDomainEventPoller:
             )
 
     def _emit_error(self, error: Exception) -> None:
-        with self._callbacks_lock:
+        with self.__callbacks_lock:
             callbacks = tuple(self._error_callbacks)
         for callback in callbacks:
             try:
@@ -211,6 +198,21 @@ class InProcessDomainEventPoller:
                     "InProcessDomainEventPoller: an error callback failed: "
                     f"{type(exc).__name__}: {exc}"
                 )
+
+
+# No method: programs may derive from the class, and call theirs the same.
+def _poll_once(poller: InProcessDomainEventPoller, stopped: threading.Event) -> int:
+    """Fetch and process what there is, up to the limit; return how many."""
+    # domain_events is asked at each turn: programs may have put another there.
+    for count in range(poller._max_events_per_poll):
+        if stopped.is_set():
+            return count
+        data = domain_events._poll_in_process_events()
+        if data is None:
+            return count
+        poller._process_event(data)
+        poller._events_processed += 1
+    return poller._max_events_per_poll
 
 
 def _with_execution_result(event_data: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from tasker_core.domain_events._publisher import (
     failure_text,
     telling,
 )
-from tasker_core.domain_events._publisher_registry import PublisherRegistry
+from tasker_core.domain_events._publisher_registry import PublisherRegistry, warn_of_missing
 
 __all__ = ["publish_step_events"]
 
@@ -154,7 +154,7 @@ def _choose_publisher(first: Any) -> tuple[BasePublisher, str]:
     if publisher is not None:
         return publisher, publisher.publisher_name
     if isinstance(name, str):
-        registry._warn_of_missing(name)
+        warn_of_missing(registry, name)
     return registry.get_or_default(None), _BUILT_IN
 
 

@@ -95,7 +95,7 @@ class BasePublisher(ABC):
             domain_events.log_debug(f"{type(self).__name__}: nothing to publish for {name}")
             return False
         payload = self.transform_payload(ctx)
-        metadata = self._metadata(ctx)
+        metadata = _event_metadata(self, ctx)
         is_out = False
         try:
             if not self.before_publish(name, payload, metadata):
@@ -115,18 +115,20 @@ class BasePublisher(ABC):
             return False
         return True
 
-    def _metadata(self, ctx: StepEventContext) -> dict[str, Any]:
-        return {
-            "publisher": self.publisher_name,
-            "published_at": datetime.now(timezone.utc).isoformat(),
-            "task_uuid": ctx.task_uuid,
-            "step_uuid": ctx.step_uuid,
-            "step_name": ctx.step_name,
-            "namespace": ctx.namespace,
-            "correlation_id": ctx.correlation_id,
-            **ctx.metadata,
-            **self.additional_metadata(ctx),
-        }
+
+# No method: publishers may have one of any name, and it would be called instead.
+def _event_metadata(publisher: BasePublisher, ctx: StepEventContext) -> dict[str, Any]:
+    return {
+        "publisher": publisher.publisher_name,
+        "published_at": datetime.now(timezone.utc).isoformat(),
+        "task_uuid": ctx.task_uuid,
+        "step_uuid": ctx.step_uuid,
+        "step_name": ctx.step_name,
+        "namespace": ctx.namespace,
+        "correlation_id": ctx.correlation_id,
+        **ctx.metadata,
+        **publisher.additional_metadata(ctx),
+    }
 
 
 class DefaultPublisher(BasePublisher):

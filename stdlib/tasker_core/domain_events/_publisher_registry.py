@@ -2,6 +2,7 @@
 
 import threading
 from typing import ClassVar
+from weakref import WeakKeyDictionary
 
 from tasker_core import domain_events
 from tasker_core.domain_events._publisher import BasePublisher, DefaultPublisher
@@ -30,7 +31,6 @@ class PublisherRegistry:
         self._publishers: dict[str, BasePublisher] = {}
         self._frozen = False
         self._default_publisher: BasePublisher = DefaultPublisher()
-        self._missing: set[str] = set()
 
     @classmethod
     def instance(cls) -> "PublisherRegistry":
@@ -110,13 +110,19 @@ class PublisherRegistry:
                 raise RuntimeError("PublisherRegistry is frozen, cannot clear")
             self._publishers.clear()
 
-    def _warn_of_missing(self, name: str) -> None:
-        """Log, once for each name, that templates want a publisher there is not."""
-        with self._lock:
-            if name in self._missing:
-                return
-            self._missing.add(name)
-        domain_events.log_warn(
-            f"No publisher {name!r} is registered, the events of its steps go out as they are; "
-            "register one with PublisherRegistry.instance().register()"
-        )
+
+# The names that each registry was found to lack.
+_missing: WeakKeyDictionary[PublisherRegistry, set[str]] = WeakKeyDictionary()
+
+
+def warn_of_missing(registry: PublisherRegistry, name: str) -> None:
+    """Log, once for each name, that templates want a publisher there is not."""
+    with PublisherRegistry._lock:
+        known = _missing.setdefault(registry, set())
+        if name in known:
+            return
+        known.add(name)
+    domain_events.log_warn(
+        f"No publisher {name!r} is registered, the events of its steps go out as they are; "
+        "register one with PublisherRegistry.instance().register()"
+    )

@@ -40,10 +40,10 @@ class BaseSubscriber(ABC):
     # These are the class's, and not made by the constructor, because programs
     # have subscribers whose constructors do not call this one. Starting and
     # stopping are short: one lock for all of them will do.
-    _life_lock: ClassVar[threading.RLock] = threading.RLock()
+    __life_lock: ClassVar[threading.RLock] = threading.RLock()
     # Set anew by each start: callbacks of an earlier one do nothing.
-    _run: object = None
-    _unsubscribe: tuple[Callable[[], None], ...] = ()
+    __run: object = None
+    __unsubscribe: tuple[Callable[[], None], ...] = ()
     _active = False
     _subscriptions: list[str]
 
@@ -88,14 +88,14 @@ class BaseSubscriber(ABC):
 
     def start(self, poller: "InProcessDomainEventPoller") -> None:
         """Handle what ``poller`` delivers from now on. Starting twice is fine."""
-        with self._life_lock:
+        with self.__life_lock:
             if self._active:
                 return
             patterns = list(self.subscribes_to())
-            self._active, self._run, self._subscriptions = True, object(), []
+            self._active, self.__run, self._subscriptions = True, object(), []
             try:
                 for index, pattern in enumerate(patterns):
-                    self._subscribe(poller, pattern, patterns[:index])
+                    self.__subscribe(poller, pattern, patterns[:index])
             except BaseException:
                 self.stop()
                 raise
@@ -103,11 +103,11 @@ class BaseSubscriber(ABC):
 
     def stop(self) -> None:
         """Handle no more events. Stopping what was not started is fine."""
-        with self._life_lock:
+        with self.__life_lock:
             if not self._active:
                 return
-            self._active, self._run, self._subscriptions = False, None, []
-            unsubscribe, self._unsubscribe = self._unsubscribe, ()
+            self._active, self.__run, self._subscriptions = False, None, []
+            unsubscribe, self.__unsubscribe = self.__unsubscribe, ()
         for remove in unsubscribe:
             remove()
         domain_events.log_debug(f"{type(self).__name__}: stopped")
@@ -122,7 +122,7 @@ class BaseSubscriber(ABC):
             self.handle(event)
             self.after_handle(event)
         except Exception as exc:
-            self._report(event, exc)
+            self.__report(event, exc)
 
     @staticmethod
     def business_payload(event: dict[str, Any]) -> dict[str, Any]:
@@ -135,13 +135,13 @@ class BaseSubscriber(ABC):
         inner = payload.get("payload")
         return inner if isinstance(inner, dict) else payload
 
-    def _subscribe(
+    def __subscribe(
         self, poller: "InProcessDomainEventPoller", pattern: str, earlier: list[str]
     ) -> None:
-        run = self._run
+        run = self.__run
 
         def callback(event: InProcessDomainEvent) -> None:
-            if self._run is not run:
+            if self.__run is not run:
                 return
             if any(fnmatchcase(event.event_name, other) for other in earlier):
                 return
@@ -151,14 +151,14 @@ class BaseSubscriber(ABC):
         # Programs may pass a poller of their own that cannot do this.
         off_event = getattr(poller, "off_event", None)
         if off_event is not None:
-            self._unsubscribe = (*self._unsubscribe, lambda: off_event(callback))
+            self.__unsubscribe = (*self.__unsubscribe, lambda: off_event(callback))
         self._subscriptions.append(pattern)
 
     def _handle_if_matches(self, event: InProcessDomainEvent, pattern: str) -> None:
         if fnmatchcase(event.event_name, pattern):
             self.handle_event_safely(event.model_dump())
 
-    def _report(self, event: dict[str, Any], error: Exception) -> None:
+    def __report(self, event: dict[str, Any], error: Exception) -> None:
         try:
             self.on_handle_error(event, error)
         except Exception as exc:

@@ -65,7 +65,7 @@ class SubscriberRegistry:
             subscriber_class, BaseSubscriber
         ):
             raise ValueError(f"Expected BaseSubscriber subclass, got {subscriber_class}")
-        self._add(self._subscriber_classes, subscriber_class.__name__, subscriber_class)
+        self.__add(self._subscriber_classes, subscriber_class.__name__, subscriber_class)
 
     def register_instance(self, subscriber: BaseSubscriber, name: str | None = None) -> None:
         """Add an object under ``name``, or under the name of its class.
@@ -75,7 +75,7 @@ class SubscriberRegistry:
         """
         if not isinstance(subscriber, BaseSubscriber):
             raise ValueError(f"Expected BaseSubscriber instance, got {type(subscriber)}")
-        self._add(self._subscriber_instances, name or type(subscriber).__name__, subscriber)
+        self.__add(self._subscriber_instances, name or type(subscriber).__name__, subscriber)
 
     def start_all(self, poller: "InProcessDomainEventPoller") -> int:
         """Start every subscriber and return how many.
@@ -95,9 +95,9 @@ class SubscriberRegistry:
                     f"SubscriberRegistry: {name} was not made: {type(exc).__name__}: {exc}"
                 )
                 continue
-            started += self._start(name, subscriber, poller)
+            started += self.__start(name, subscriber, poller)
         for name, subscriber in instances:
-            started += self._start(name, subscriber, poller)
+            started += self.__start(name, subscriber, poller)
         return started
 
     def stop_all(self) -> int:
@@ -157,7 +157,7 @@ class SubscriberRegistry:
             self._subscriber_classes.clear()
             self._subscriber_instances.clear()
 
-    def _add(self, registered: dict[str, Any], name: str, subscriber: Any) -> None:
+    def __add(self, registered: dict[str, Any], name: str, subscriber: Any) -> None:
         with self._lock:
             if name in registered:
                 domain_events.log_warn(
@@ -166,7 +166,7 @@ class SubscriberRegistry:
             registered[name] = subscriber
         domain_events.log_debug(f"SubscriberRegistry: {name!r} registered")
 
-    def _start(
+    def __start(
         self, name: str, subscriber: BaseSubscriber, poller: "InProcessDomainEventPoller"
     ) -> int:
         """Start one subscriber; return how many that started."""

@@ -77,7 +77,7 @@ class ErrorClassifier:
 
     def retryable(self, exception: BaseException) -> bool:
         """Return whether another attempt may succeed."""
-        return self._decide(exception)[0]
+        return self.__decide(exception)[0]
 
     def permanent(self, exception: BaseException) -> bool:
         """Return whether every further attempt would fail too."""
@@ -85,14 +85,14 @@ class ErrorClassifier:
 
     def classify(self, exception: BaseException) -> dict[str, Any]:
         """Return ``error_type``, ``retryable`` and what decided it."""
-        retryable, classification = self._decide(exception)
+        retryable, classification = self.__decide(exception)
         return {
             "error_type": type(exception).__name__,
             "retryable": retryable,
             "classification": classification,
         }
 
-    def _decide(self, exception: BaseException) -> tuple[bool, str]:
+    def __decide(self, exception: BaseException) -> tuple[bool, str]:
         if hasattr(exception, "retryable"):
             return bool(exception.retryable), "explicit_attribute"
         if isinstance(exception, self.PERMANENT_ERROR_CLASSES):

@@ -139,10 +139,15 @@ def test_a_mock_of_sleep_can_end_the_loop(native: Native) -> None:
 
 def test_a_long_wait_is_made_of_short_ones(native: Native) -> None:
     poller = EventPoller(polling_interval_ms=600)
-    with mock.patch("tasker_core.event_poller.time.sleep") as sleep:
-        poller._running = True
-        poller._sleep(0.6, poller._stopped)
-    waits = [call.args[0] for call in sleep.call_args_list]
+    poller._running = True
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        poller._running = sum(waits) < 0.599
+
+    with mock.patch("tasker_core.event_poller.time.sleep", side_effect=sleep):
+        poller._poll_loop()
     assert sum(waits) == pytest.approx(0.6)
     assert max(waits) == 0.25
 

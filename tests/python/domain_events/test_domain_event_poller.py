@@ -8,6 +8,7 @@ from unittest.mock import Mock, patch
 import pytest
 from tasker_core import domain_events
 from tasker_core.domain_events import InProcessDomainEventPoller
+from tasker_core.domain_events._poller import _poll_once
 
 BuildData = Callable[..., dict[str, Any]]
 
@@ -244,14 +245,14 @@ def test_a_callback_that_was_taken_out_is_not_called(
 def test_one_turn_fetches_up_to_the_limit(host: Host, event_data: BuildData) -> None:
     poller = InProcessDomainEventPoller(max_events_per_poll=2)
     host.answers += [event_data() for _ in range(3)]
-    assert poller._poll_once(poller._stopped) == 2
+    assert _poll_once(poller, threading.Event()) == 2
     assert (host.polls, poller.stats["events_processed"]) == (2, 2)
 
 
 def test_one_turn_ends_when_the_host_has_no_more(host: Host, event_data: BuildData) -> None:
     poller = InProcessDomainEventPoller()
     host.answers.append(event_data())
-    assert poller._poll_once(poller._stopped) == 1
+    assert _poll_once(poller, threading.Event()) == 1
     assert host.polls == 2
 
 
@@ -327,7 +328,7 @@ def test_a_failing_error_callback_does_not_keep_the_error_from_others(
 def test_without_a_worker_polling_is_an_error() -> None:
     poller = InProcessDomainEventPoller()
     with pytest.raises(RuntimeError, match="Worker not initialized"):
-        poller._poll_once(poller._stopped)
+        _poll_once(poller, threading.Event())
 
 
 def test_fix_events_that_the_host_dropped_are_counted(

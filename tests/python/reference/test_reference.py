@@ -71,6 +71,12 @@ def test_the_public_surface_is_that_of_the_published_package(both: Both) -> None
     assert not unused, f"allowed, but no different: {unused}"
 
 
+def test_members_of_a_programs_classes_take_the_place_of_none_of_ours(both: Both) -> None:
+    theirs, ours = both("private_names")
+    taken = {name: sorted({*ours[name]} - {*private}) for name, private in theirs.items()}
+    assert {name: more for name, more in taken.items() if more} == {}
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_both_packages_do_the_same(both: Both, script: str) -> None:
     theirs, ours = both(f"behaviour.{script}")

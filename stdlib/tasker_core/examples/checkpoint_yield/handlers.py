@@ -108,7 +108,7 @@ class CheckpointYieldWorkerHandler(StepHandler, Batchable):
         while cursor < batch.cursor.end_cursor:
             if since_checkpoint == per_checkpoint:
                 return self.checkpoint_yield(cursor, processed, accumulated)
-            if self._must_fail(context, processed):
+            if self.__must_fail(context, processed):
                 permanent = bool(_input(context, "permanent_failure", False))
                 return self._inject_failure(processed, cursor, permanent)
             item = self._process_item(cursor)
@@ -131,7 +131,7 @@ class CheckpointYieldWorkerHandler(StepHandler, Batchable):
             )
         )
 
-    def _must_fail(self, context: StepContext, processed: int) -> bool:
+    def __must_fail(self, context: StepContext, processed: int) -> bool:
         fail_after = _input(context, "fail_after_items", None)
         if fail_after is None or processed < fail_after:
             return False
@@ -175,9 +175,9 @@ class CheckpointYieldAggregatorHandler(StepHandler, Batchable):
             return self.no_batches_aggregation_result(
                 {"total_processed": 0, "running_total": 0, "test_passed": True}
             )
-        return self.aggregate_batch_worker_results(scenario, aggregation_fn=self._sum)
+        return self.aggregate_batch_worker_results(scenario, aggregation_fn=self.__sum)
 
-    def _sum(self, results: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    def __sum(self, results: dict[str, dict[str, Any]]) -> dict[str, Any]:
         batches = [result.get("batch_metadata") or {} for result in results.values()]
         return {
             "total_processed": sum(result.get("items_processed", 0) for result in results.values()),

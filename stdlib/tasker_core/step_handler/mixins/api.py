@@ -73,15 +73,7 @@ class ApiResponse:
         self.raw_response = response
         self.status_code = response.status_code
         self.headers: dict[str, str] = dict(response.headers)
-        self.body: Any = self._decode(response) if body is None else body
-
-    def _decode(self, response: _Response) -> Any:
-        if "application/json" in response.headers.get("content-type", ""):
-            try:
-                return response.json()
-            except ValueError:
-                return response.text
-        return response.text
+        self.body: Any = _decode(response) if body is None else body
 
     @property
     def ok(self) -> bool:
@@ -117,6 +109,15 @@ class ApiResponse:
     def to_dict(self) -> dict[str, Any]:
         """Return ``status_code``, ``headers`` and ``body``."""
         return {"status_code": self.status_code, "headers": self.headers, "body": self.body}
+
+
+def _decode(response: _Response) -> Any:
+    if "application/json" in response.headers.get("content-type", ""):
+        try:
+            return response.json()
+        except ValueError:
+            return response.text
+    return response.text
 
 
 class APIMixin(_Host):
@@ -262,22 +263,11 @@ class APIMixin(_Host):
 
     def connection_error(self, error: Exception, context: str | None = None) -> StepHandlerResult:
         """Return a retryable failure: the other side could not be reached."""
-        return self._transport_failure("Connection error", "connection_error", error, context)
+        return _transport_failure(self, "Connection error", "connection_error", error, context)
 
     def timeout_error(self, error: Exception, context: str | None = None) -> StepHandlerResult:
         """Return a retryable failure: the other side took too long."""
-        return self._transport_failure("Request timeout", "timeout", error, context)
-
-    def _transport_failure(
-        self, what: str, error_type: str, error: Exception, context: str | None
-    ) -> StepHandlerResult:
-        doing = f" while {context}" if context else ""
-        return self.failure(
-            f"{what}{doing}: {error}",
-            error_type=error_type,
-            retryable=True,
-            metadata={"exception_type": type(error).__name__},
-        )
+        return _transport_failure(self, "Request timeout", "timeout", error, context)
 
     def _classify_error(self, response: ApiResponse) -> str:
         if response.status_code in _STATUS_WORDS:
@@ -291,6 +281,19 @@ class APIMixin(_Host):
         if detail is None:
             detail = _STATUS_WORDS.get(response.status_code, ("", "HTTP Error"))[1]
         return f"HTTP {response.status_code}: {detail}"
+
+
+# No method: handlers may have one of any name, and it would be called instead.
+def _transport_failure(
+    handler: _Host, what: str, error_type: str, error: Exception, context: str | None
+) -> StepHandlerResult:
+    doing = f" while {context}" if context else ""
+    return handler.failure(
+        f"{what}{doing}: {error}",
+        error_type=error_type,
+        retryable=True,
+        metadata={"exception_type": type(error).__name__},
+    )
 
 
 def _error_text(body: Any) -> str | None:

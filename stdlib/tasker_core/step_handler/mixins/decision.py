@@ -52,7 +52,7 @@ class DecisionMixin(_Host):
             result["dynamic_steps"] = outcome.dynamic_steps
         if outcome.routing_context:
             result["routing_context"] = outcome.routing_context
-        return self.success(result, self._decision_metadata(metadata))
+        return self.success(result, _decision_metadata(self, metadata))
 
     def decision_no_branches(
         self, outcome: DecisionPointOutcome, metadata: dict[str, Any] | None = None
@@ -64,7 +64,7 @@ class DecisionMixin(_Host):
         }
         if outcome.routing_context:
             result["routing_context"] = outcome.routing_context
-        return self.success(result, self._decision_metadata(metadata))
+        return self.success(result, _decision_metadata(self, metadata))
 
     def route_to_steps(
         self,
@@ -97,12 +97,14 @@ class DecisionMixin(_Host):
             message,
             error_type=error_type,
             retryable=retryable,
-            metadata=self._decision_metadata(metadata),
+            metadata=_decision_metadata(self, metadata),
         )
 
-    def _decision_metadata(self, metadata: dict[str, Any] | None) -> dict[str, Any]:
-        return {
-            **(metadata or {}),
-            "decision_handler": self.name,
-            "decision_version": self.version,
-        }
+
+# No method: handlers may have one of any name, and it would be called instead.
+def _decision_metadata(handler: _Host, metadata: dict[str, Any] | None) -> dict[str, Any]:
+    return {
+        **(metadata or {}),
+        "decision_handler": handler.name,
+        "decision_version": handler.version,
+    }
