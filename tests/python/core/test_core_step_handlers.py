@@ -1,7 +1,9 @@
 """Classes to derive handlers from, and what mixins add (§13.1 to 13.4)."""
 
+from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 import tasker_core.step_handler
 from tasker_core import (
@@ -17,6 +19,7 @@ from tasker_core import (
 )
 from tasker_core.step_handler import mixins
 from tasker_core.step_handler.mixins import APIMixin, DecisionMixin
+from tasker_core.step_handler.mixins.api import ApiResponse
 
 
 class Plain(StepHandler):
@@ -209,6 +212,64 @@ def test_a_decision_that_fails_is_not_retried() -> None:
     assert (result.error_message, result.error_type) == ("no data", "decision_error")
     assert (result.retryable, result.metadata) == (False, SIGNED)
     assert Route().decision_failure("no data", "own", True, {"m": 1}).retryable is True
+
+
+class ByName(Plain):
+    """Takes by name what the published package passes by name."""
+
+    def success(self, result: Any = None, **named: Any) -> StepHandlerResult:  # type: ignore[override]
+        return super().success(result, **named)
+
+    def failure(self, **named: Any) -> StepHandlerResult:  # type: ignore[override]
+        return super().failure(**named)
+
+
+class RouteByName(DecisionMixin, ByName):
+    def decision_success_with_outcome(self, outcome: Any, **named: Any) -> StepHandlerResult:  # type: ignore[override]
+        return super().decision_success_with_outcome(outcome, **named)
+
+    def decision_no_branches(self, outcome: Any, **named: Any) -> StepHandlerResult:  # type: ignore[override]
+        return super().decision_no_branches(outcome, **named)
+
+
+class CallByName(APIMixin, ByName):
+    pass
+
+
+class Call(APIMixin, Plain):
+    pass
+
+
+@pytest.mark.parametrize(
+    "decide",
+    [
+        lambda it: it.decision_success(["a"], {"why": 1}, {"m": 1}),
+        lambda it: it.route_to_steps(["a"]),
+        lambda it: it.skip_branches("nothing to do", metadata={"m": 1}),
+        lambda it: it.decision_failure("no data", metadata={"m": 1}),
+    ],
+)
+def test_what_decisions_are_made_with_may_take_its_arguments_by_name(
+    decide: Callable[[DecisionMixin], StepHandlerResult],
+) -> None:
+    made, usual = decide(RouteByName()), decide(Route())
+    assert (made.result, made.error_message) == (usual.result, usual.error_message)
+    assert {**made.metadata, **SIGNED} == usual.metadata
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda it: it.api_success(ApiResponse(httpx.Response(200, json={"a": 1}))),
+        lambda it: it.api_failure(ApiResponse(httpx.Response(500, json={"a": 1}))),
+        lambda it: it.connection_error(OSError("refused")),
+        lambda it: it.timeout_error(OSError("too slow")),
+    ],
+)
+def test_what_answers_are_made_of_may_take_its_arguments_by_name(
+    answer: Callable[[APIMixin], StepHandlerResult],
+) -> None:
+    assert answer(CallByName()) == answer(Call())
 
 
 # §15.2: decision helpers write into the caller's metadata.

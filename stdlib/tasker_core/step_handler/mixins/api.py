@@ -242,7 +242,7 @@ class APIMixin(_Host):
         metadata: dict[str, Any] = {}
         if include_response:
             metadata = {"status_code": response.status_code, "headers": response.headers}
-        return self.success(result, metadata)
+        return self.success(result, metadata=metadata)
 
     def api_failure(self, response: ApiResponse, message: str | None = None) -> StepHandlerResult:
         """Return a failure that is retryable if the answer's status is."""
@@ -255,7 +255,7 @@ class APIMixin(_Host):
         if response.body:
             metadata["response_body"] = response.body
         return self.failure(
-            self._format_error_message(response) if message is None else message,
+            message=self._format_error_message(response) if message is None else message,
             error_type=self._classify_error(response),
             retryable=response.is_retryable,
             metadata=metadata,
@@ -289,7 +289,7 @@ def _transport_failure(
 ) -> StepHandlerResult:
     doing = f" while {context}" if context else ""
     return handler.failure(
-        f"{what}{doing}: {error}",
+        message=f"{what}{doing}: {error}",
         error_type=error_type,
         retryable=True,
         metadata={"exception_type": type(error).__name__},

@@ -36,7 +36,7 @@ class DecisionMixin(_Host):
     ) -> StepHandlerResult:
         """Return the decision to go on with ``steps``."""
         outcome = DecisionPointOutcome.create_steps(steps, routing_context=routing_context)
-        return self.decision_success_with_outcome(outcome, metadata)
+        return self.decision_success_with_outcome(outcome, metadata=metadata)
 
     def decision_success_with_outcome(
         self, outcome: DecisionPointOutcome, metadata: dict[str, Any] | None = None
@@ -52,7 +52,7 @@ class DecisionMixin(_Host):
             result["dynamic_steps"] = outcome.dynamic_steps
         if outcome.routing_context:
             result["routing_context"] = outcome.routing_context
-        return self.success(result, _decision_metadata(self, metadata))
+        return self.success(result, metadata=_decision_metadata(self, metadata))
 
     def decision_no_branches(
         self, outcome: DecisionPointOutcome, metadata: dict[str, Any] | None = None
@@ -64,7 +64,7 @@ class DecisionMixin(_Host):
         }
         if outcome.routing_context:
             result["routing_context"] = outcome.routing_context
-        return self.success(result, _decision_metadata(self, metadata))
+        return self.success(result, metadata=_decision_metadata(self, metadata))
 
     def route_to_steps(
         self,
@@ -83,7 +83,7 @@ class DecisionMixin(_Host):
     ) -> StepHandlerResult:
         """Return the decision to create nothing, and why."""
         outcome = DecisionPointOutcome.no_branches(reason, routing_context)
-        return self.decision_no_branches(outcome, metadata)
+        return self.decision_no_branches(outcome, metadata=metadata)
 
     def decision_failure(
         self,
@@ -94,7 +94,7 @@ class DecisionMixin(_Host):
     ) -> StepHandlerResult:
         """Return that no decision could be made."""
         return self.failure(
-            message,
+            message=message,
             error_type=error_type,
             retryable=retryable,
             metadata=_decision_metadata(self, metadata),
