@@ -389,14 +389,14 @@ def _make_handler_class(
     name: the host infers templates from it.
     """
 
+    said = _Said(fn)
+
     def arguments(handler: Any, context: StepContext) -> dict[str, Any]:
-        # The attributes are read at each call so that metadata decorators
-        # work above the handler decorator too.
         injected = _inject_args(
             fn,
             context,
-            getattr(fn, "_depends_on", {}) if dep_map is None else dep_map,
-            getattr(fn, "_inputs", []) if input_keys is None else input_keys,
+            said.dependencies if dep_map is None else dep_map,
+            said.input_keys if input_keys is None else input_keys,
         )
         if extras is not None:
             parameters = _parameters(fn)
@@ -439,8 +439,7 @@ def _make_handler_class(
         {
             **(attributes or {}),
             "_handler_kind": kind,
-            # Not callable as a method: read it from the class.
-            "_function": staticmethod(fn),
+            "_said": said,
             "__doc__": fn.__doc__,
             "__module__": fn.__module__,
             "__qualname__": getattr(fn, "__qualname__", fn_name),
@@ -450,6 +449,38 @@ def _make_handler_class(
         },
     )
     return cast(type[StepHandler], handler_class)
+
+
+class _Said:
+    """What metadata decorators said of a function, for one handler made of it.
+
+    They may stand above the handler decorator too, so the attributes are read
+    at each call. They are those of the handler that was made last: an earlier
+    one keeps what was said when it was made.
+    """
+
+    def __init__(self, fn: Callable[..., Any]) -> None:
+        self._fn = fn
+        self._dependencies: dict[str, str] = getattr(fn, "_depends_on", {})
+        self._input_keys: list[str] = getattr(fn, "_inputs", [])
+
+    @property
+    def dependencies(self) -> dict[str, str]:
+        """The steps that results are taken of, by parameter."""
+        if self._dependencies and not self._is_latest():
+            return self._dependencies
+        return getattr(self._fn, "_depends_on", {})
+
+    @property
+    def input_keys(self) -> list[str]:
+        """The keys of the task's input."""
+        if self._input_keys and not self._is_latest():
+            return self._input_keys
+        return getattr(self._fn, "_inputs", [])
+
+    def _is_latest(self) -> bool:
+        latest = getattr(self._fn, "_handler_class", None)
+        return latest is None or getattr(latest, "_said", self) is self
 
 
 def _inject_args(

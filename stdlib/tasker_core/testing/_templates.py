@@ -58,12 +58,10 @@ def infer_template(handlers: Iterable[type[StepHandler]]) -> list[TemplateStep]:
             "name": handler.handler_name,
             "handler": {"callable": handler.handler_name},
             "type": _STEP_TYPES.get(getattr(handler, "_handler_kind", ""), "standard"),
-            "dependencies": list(
-                dict.fromkeys(getattr(handler._function, "_depends_on", {}).values())
-            ),
+            "dependencies": list(dict.fromkeys(handler._said.dependencies.values())),
         }
         for handler in handlers
-        if hasattr(handler, "_function")
+        if hasattr(handler, "_said")
     ]
     if not steps:
         raise ValueError(

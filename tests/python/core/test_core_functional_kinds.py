@@ -1,5 +1,6 @@
 """Decisions, batches and APIs as functions, and what is mended in injection (§13.5, §15.2)."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -206,6 +207,35 @@ def test_metadata_decorators_above_the_handler_decorator_count() -> None:
         return {"total": before["price"] * amount}
 
     assert result(total, **FIRST) == {"total": 6}
+
+
+def handler_of(
+    fn: Callable[..., Any], below: list[Callable[..., Any]], above: list[Callable[..., Any]]
+) -> type[StepHandler]:
+    """Make a handler of a function with metadata decorators on both sides."""
+    for decorate in (*below, step_handler("own"), *above):
+        fn = decorate(fn)
+    return fn._handler_class  # type: ignore[attr-defined, no-any-return]
+
+
+@pytest.mark.parametrize("later_is_above", [False, True])
+def test_each_handler_of_a_function_takes_what_was_said_when_it_was_made(
+    later_is_above: bool,
+) -> None:
+    def show(x: Any, **keys: Any) -> Any:
+        return {"x": x, "keys": keys}
+
+    of_first = [depends_on(x="first"), inputs("a")]
+    of_second = [depends_on(x="second"), inputs("b")]
+    first = handler_of(show, of_first, [])
+    second = handler_of(show, *(([], of_second) if later_is_above else (of_second, [])))
+    context = step_context(
+        dependency_results={"first": 1, "second": 2}, input_data={"a": 3, "b": 4}
+    )
+    assert isinstance(made := first().call(context), StepHandlerResult)
+    assert made.result == {"x": 1, "keys": {"a": 3}}
+    assert isinstance(made := second().call(context), StepHandlerResult)
+    assert made.result == {"x": 2, "keys": {"a": 3, "b": 4}}
 
 
 def test_parameters_spelled_as_unused_get_their_value() -> None:
