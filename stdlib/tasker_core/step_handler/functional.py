@@ -219,8 +219,13 @@ def decision_handler(name: str, version: str = "1.0.0") -> HandlerDecorator:
         if not isinstance(value, Decision):
             return _wrap_result(value)
         outcome = value.outcome
-        if outcome.decision_type is DecisionType.CREATE_STEPS:
-            return handler.decision_success_with_outcome(outcome)
+        # Fields are not validated when they are set: this may be its text alone.
+        if outcome.decision_type == DecisionType.CREATE_STEPS:
+            return handler.decision_success_with_outcome(
+                DecisionPointOutcome.create_steps(
+                    outcome.next_step_names, outcome.dynamic_steps, outcome.routing_context
+                )
+            )
         return handler.skip_branches(
             outcome.reason or "No branches", routing_context=outcome.routing_context
         )

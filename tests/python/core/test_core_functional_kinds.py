@@ -65,6 +65,19 @@ def test_a_bare_outcome_is_just_data() -> None:
     assert result(decide)["next_step_names"] == ["a"]
 
 
+def test_the_type_of_an_outcome_may_be_its_text() -> None:
+    @decision_handler("own")
+    def decide() -> Decision:
+        decision = Decision.route(["a"], why=1)
+        decision.outcome.decision_type = "create_steps"  # type: ignore[assignment]
+        return decision
+
+    assert result(decide) == {
+        "decision_point_outcome": {"type": "create_steps", "step_names": ["a"]},
+        "routing_context": {"why": 1},
+    }
+
+
 def test_a_decision_cannot_be_changed() -> None:
     decision = Decision.skip("x")
     with pytest.raises(AttributeError):
