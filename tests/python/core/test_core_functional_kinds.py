@@ -4,7 +4,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from pydantic import AliasChoices, AliasPath, BaseModel, Field
+from pydantic import (
+    AliasChoices,
+    AliasPath,
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 from tasker_core import (
     BatchWorkerContext,
     DecisionPointOutcome,
@@ -210,6 +218,71 @@ def test_aliases_of_a_model_are_honoured(given: dict[str, Any], expected: Any) -
         return {"all": [inputs.one, inputs.two, inputs.three]}
 
     assert result(show, input_data=given) == {"all": list(expected)}
+
+
+class Currency(BaseModel):
+    currency: str | None = None
+
+    @field_validator("currency", mode="before")
+    @classmethod
+    def usual(cls, value: Any) -> Any:
+        return value or "USD"
+
+
+class Discounted(Currency):
+    discount: int = None  # type: ignore[assignment]
+
+
+class Either(BaseModel):
+    a: int | None = None
+    b: int | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def first(cls, data: Any) -> Any:
+        return {**data, "a": data["a"] or data["b"]}
+
+
+class EitherByName(Either):
+    model_config = ConfigDict(populate_by_name=True, alias_generator=str.upper)
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "read"),
+    [
+        (Currency, {}, {"currency": "USD"}),
+        (Either, {"b": 3}, {"a": 3, "b": 3}),
+        (EitherByName, {"b": 3}, {"a": 3, "b": 3}),
+        # Not null for a field that does not take it.
+        (Discounted, {}, {"currency": None, "discount": None}),
+        (Discounted, {"discount": 1}, {"currency": "USD", "discount": 1}),
+    ],
+)
+def test_missing_inputs_are_null_to_a_model_whose_defaults_are_null(
+    model: type[BaseModel], given: dict[str, Any], read: dict[str, Any]
+) -> None:
+    @step_handler("own")
+    def show(inputs: BaseModel) -> Any:
+        return inputs
+
+    assert result(inputs(model)(show), input_data=given) == read
+
+
+class ByNameOnly(BaseModel):
+    model_config = ConfigDict(
+        alias_generator=str.upper, validate_by_name=True, validate_by_alias=False
+    )
+    amount: int
+
+
+def test_aliases_of_a_model_that_does_not_go_by_them_are_not_used() -> None:
+    @step_handler("own")
+    @inputs(ByNameOnly)
+    def show(inputs: ByNameOnly) -> Any:
+        return inputs
+
+    assert result(show, input_data={"amount": 3}) == {"amount": 3}
+    assert not call(show, input_data={"AMOUNT": 3}).is_success
 
 
 def test_metadata_decorators_above_the_handler_decorator_count() -> None:
