@@ -1,11 +1,11 @@
 """One execution of a step, as lanes and :class:`StepExecutionSubscriber` share it."""
 
 import threading
-import traceback
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from typing import Any, Protocol
 
+from tasker_core.handler import HandlerRegistry
 from tasker_core.logging import log_warn
 from tasker_core.registry import HandlerDefinition, ResolverNotFoundError
 from tasker_core.types import FfiStepEvent, StepContext, StepHandlerResult
@@ -25,13 +25,16 @@ def find_handler(registry: Registry, spec: dict[str, Any], name: str) -> Any:
     its handler is looked up by. A plain name is resolved as such; a method, a
     resolver or settings need the whole definition. A method or resolver that
     does not exist is passed over: templates made for functions name methods
-    that only classes have.
+    that only classes have. Registries of programs, whose ``resolve`` is their
+    own, are asked for names alone, as the published package does.
     """
     initialization = spec.get("initialization")
     method = spec.get("method")
     hint = spec.get("resolver")
     special = hint or (method and method != "call")
     if not special and not initialization:
+        return registry.resolve(name)
+    if getattr(registry.resolve, "__func__", None) is not HandlerRegistry.resolve:
         return registry.resolve(name)
     plain = HandlerDefinition(name, initialization=initialization or {})
     if not special:
@@ -62,48 +65,6 @@ def not_found(name: str) -> StepHandlerResult:
     return StepHandlerResult.failure(
         f"Handler not found: {name}", error_type="handler_not_found", retryable=False
     )
-
-
-def failure_of(error: BaseException) -> StepHandlerResult:
-    """Return the failure that an exception of a handler stands for.
-
-    It is retryable unless the exception itself says otherwise, by a boolean
-    attribute ``retryable`` as the classes of :mod:`tasker_core.errors` have
-    it. Their ``metadata`` and ``error_code`` are taken over.
-    """
-    kind = type(error).__name__
-    retryable = getattr(error, "retryable", True)
-    error_code = getattr(error, "error_code", None)
-    return StepHandlerResult.failure(
-        message_of(error),
-        error_type=kind,
-        retryable=retryable if isinstance(retryable, bool) else True,
-        metadata={
-            **metadata_of(error),
-            "traceback": "".join(traceback.format_exception(error)),
-        },
-        error_code=error_code if isinstance(error_code, str) else None,
-    )
-
-
-def message_of(error: BaseException) -> str:
-    """Return the text of an exception, or its class if it cannot tell one."""
-    try:
-        return str(error)
-    except Exception:
-        return type(error).__name__
-
-
-def metadata_of(error: BaseException) -> dict[str, Any]:
-    """Return the ``metadata`` of an exception, as far as it can be stored.
-
-    Classes whose constructor does not call that of their base have none. What
-    describes a failure must not be the reason for another one.
-    """
-    metadata = getattr(error, "metadata", None)
-    if not isinstance(metadata, dict):
-        return {}
-    return {str(key): value for key, value in metadata.items()}
 
 
 def complete_models() -> bool:

@@ -11,7 +11,6 @@ from uuid import UUID
 from tasker_core._execution import (
     awaited,
     complete_models,
-    failure_of,
     find_handler,
     has_running_loop,
     in_other_thread,
@@ -19,6 +18,7 @@ from tasker_core._execution import (
     name_of,
     not_found,
 )
+from tasker_core._failures import failure_of
 from tasker_core._patchable import patchable
 from tasker_core._payloads import fitting_metadata
 from tasker_core._tasker_core import (
@@ -115,7 +115,7 @@ class StepExecutionSubscriber:
         started = time.monotonic()
         try:
             name = self._get_handler_name(event)
-            handler = self.__find_handler(event, name)
+            handler = find_handler(self._registry, _handler_section(event), name)
             if handler is None:
                 result = self._create_handler_not_found_result(name)
             else:
@@ -145,13 +145,6 @@ class StepExecutionSubscriber:
             return str(name)
         log_warn("The event of a step names no handler", _log_fields(event))
         return _UNKNOWN_HANDLER
-
-    def __find_handler(self, event: FfiStepEvent, name: str) -> Any:
-        resolve = self._registry.resolve
-        if inspect.ismethod(resolve) and isinstance(resolve.__self__, HandlerRegistry):
-            return find_handler(self._registry, _handler_section(event), name)
-        # Stand-ins for a registry that tests make know handlers by name only.
-        return resolve(name)
 
     def _execute_handler(self, event: FfiStepEvent, handler: Any) -> Any:
         """Return what the handler has returned, as it is."""

@@ -18,12 +18,12 @@ from pydantic_core import SchemaSerializer, core_schema, from_json
 from tasker_core._execution import (
     Registry,
     complete_models,
-    failure_of,
     find_handler,
     is_failure,
     name_of,
     not_found,
 )
+from tasker_core._failures import failure_of
 from tasker_core._payloads import now_text, requested_wait, stored_error, stored_metadata
 from tasker_core.handler import HandlerRegistry
 from tasker_core.step_handler.functional import _wrap_result

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, runtime_checkabl
 
 from pydantic import AliasChoices, AliasPath, BaseModel, ValidationError
 
-from tasker_core._execution import message_of, metadata_of
+from tasker_core._failures import message_of, metadata_of
 from tasker_core._patchable import patchable
 from tasker_core.errors import PermanentError, RetryableError, TaskerError
 from tasker_core.step_handler.base import StepHandler

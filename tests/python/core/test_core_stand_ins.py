@@ -1,5 +1,6 @@
 """Tests of programs pass mocks and small objects where the package has parts of its own."""
 
+import json
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -17,6 +18,7 @@ from tasker_core import (
 from tasker_core.step_handler import depends_on, inputs, step_handler
 from tasker_core.step_handler.functional import _inject_args
 from tasker_core.testing import step_event
+from taskerpy_host import lane
 
 from tests.python.core.execution import Parts, handler
 
@@ -55,6 +57,27 @@ def test_a_registry_whose_resolve_is_replaced_is_asked_by_name(parts: Parts) -> 
     with mock.patch.object(parts.registry, "resolve", return_value=Ping()) as resolve:
         parts.subscriber._handle_execution_event(step_event(handler="orders", method="refund"))
     resolve.assert_called_once_with("orders")
+
+
+class OwnRegistry(HandlerRegistry):
+    """A program's registry, which knows names as the published package asks for them."""
+
+    def resolve(self, handler_spec: Any) -> Any:
+        assert isinstance(handler_spec, str)
+        return super().resolve(handler_spec.upper())
+
+
+@pytest.mark.parametrize("special", SPECIAL)
+def test_a_registry_with_a_resolve_of_its_own_is_asked_by_name(
+    parts: Parts, special: dict[str, Any]
+) -> None:
+    registry = OwnRegistry()
+    registry.register("ORDERS", Ping)
+    event = step_event(handler="orders", **special)
+    stored = json.loads(lane.run(json.dumps(event.model_dump()).encode(), registry)[1:])
+    assert stored["result"] == {"pong": True}
+    StepExecutionSubscriber(parts.bridge, registry, "w")._handle_execution_event(event)
+    assert parts.complete.call_args.args[1]["result"] == {"pong": True}
 
 
 # For a result (§12.4, §12.5).
