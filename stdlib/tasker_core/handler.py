@@ -80,15 +80,17 @@ class HandlerRegistry:
                 {"handler_name": name},
             )
         self._handlers[name] = handler_class
-        self._resolver_chain.register(name, handler_class)
+        # Programs may have put another resolver there, or none.
+        if hasattr(self._resolver_chain.explicit_resolver, "register"):
+            self._resolver_chain.register(name, handler_class)
 
     def unregister(self, name: str) -> bool:
         """Remove a name; ``False`` if it was not there."""
         if self._handlers.pop(name, None) is None:
             return False
-        explicit = self._resolver_chain.explicit_resolver
-        if explicit is not None:
-            explicit.unregister(name)
+        unregister = getattr(self._resolver_chain.explicit_resolver, "unregister", None)
+        if unregister is not None:
+            unregister(name)
         return True
 
     def resolve(self, handler_spec: HandlerSpec) -> Any:

@@ -81,10 +81,12 @@ class ResolverChain:
         return self._resolvers_by_name.get(name)
 
     @property
-    def explicit_resolver(self) -> ExplicitMappingResolver | None:
-        """The resolver that :meth:`register` enters handlers into."""
-        resolver = self._resolvers_by_name.get(_EXPLICIT)
-        return resolver if isinstance(resolver, ExplicitMappingResolver) else None
+    def explicit_resolver(self) -> BaseResolver | None:
+        """The resolver that :meth:`register` enters handlers into.
+
+        It goes by its name: programs may put one of their own in its place.
+        """
+        return self._resolvers_by_name.get(_EXPLICIT)
 
     def resolve(self, definition: HandlerDefinition, config: dict[str, Any] | None = None) -> Any:
         """Return a handler whose ``call`` is the wanted method, or ``None``.
@@ -115,10 +117,10 @@ class ResolverChain:
         Raises:
             RuntimeError: the chain has no resolver for registered names.
         """
-        resolver = self.explicit_resolver
-        if resolver is None:
+        register = getattr(self.explicit_resolver, "register", None)
+        if register is None:
             raise RuntimeError("No ExplicitMappingResolver in chain")
-        resolver.register(key, handler)
+        register(key, handler)
         return self
 
     def registered_callables(self) -> list[str]:

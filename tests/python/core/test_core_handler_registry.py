@@ -21,6 +21,8 @@ from tasker_core.step_handler import step_handler
 from tasker_core.step_handler.base import StepHandler as BaseStepHandler
 from tasker_core.testing import step_context
 
+from tests.python.core.test_core_resolver_chain import Fixed, Table
+
 
 class Orders(StepHandler):
     handler_name = "orders"
@@ -161,6 +163,30 @@ def test_unregistering(registry: HandlerRegistry) -> None:
     assert registry.unregister("orders") is False
     assert registry.get_handler_class("orders") is None
     assert registry.resolve("orders") is None
+
+
+def test_a_resolver_of_the_programs_may_take_the_place_of_the_explicit_one(
+    registry: HandlerRegistry,
+) -> None:
+    table = Table()
+    registry.resolver_chain.remove_resolver("explicit_mapping")
+    registry.resolver_chain.add_resolver(table)
+    registry.register("orders", Orders)
+    assert table.table == {"orders": Orders}
+    assert registry.unregister("orders") is True
+    assert table.table == {}
+
+
+@pytest.mark.parametrize("others", [[], [Fixed("explicit_mapping", 10, None)]])
+def test_registering_without_an_explicit_resolver(
+    registry: HandlerRegistry, others: list[Fixed]
+) -> None:
+    registry.resolver_chain.remove_resolver("explicit_mapping")
+    for resolver in others:
+        registry.resolver_chain.add_resolver(resolver)
+    registry.register("orders", Orders)
+    assert registry.get_handler_class("orders") is Orders
+    assert registry.unregister("orders") is True
 
 
 def test_unregistering_without_an_explicit_resolver(registry: HandlerRegistry) -> None:

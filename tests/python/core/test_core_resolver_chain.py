@@ -92,6 +92,34 @@ def test_registering_goes_to_the_explicit_resolver() -> None:
     assert chain.explicit_resolver.registered_callables() == ["orders"]
 
 
+class Table(Fixed):
+    """A resolver of a program that takes the place of the explicit one."""
+
+    def __init__(self) -> None:
+        super().__init__("explicit_mapping", 10, None)
+        self.table: dict[str, Any] = {}
+
+    def register(self, key: str, handler: Any) -> None:
+        self.table[key] = handler
+
+    def unregister(self, key: str) -> bool:
+        return self.table.pop(key, None) is not None
+
+
+def test_registering_goes_to_whatever_has_the_name_of_the_explicit_resolver() -> None:
+    table = Table()
+    chain = ResolverChain().add_resolver(table)
+    assert chain.explicit_resolver is table
+    assert chain.register("orders", Orders) is chain
+    assert table.table == {"orders": Orders}
+
+
+def test_a_resolver_that_cannot_be_registered_with_is_none_for_registered_names() -> None:
+    chain = ResolverChain().add_resolver(Fixed("explicit_mapping", 10, None))
+    with pytest.raises(RuntimeError, match=r"^No ExplicitMappingResolver in chain$"):
+        chain.register("orders", Orders)
+
+
 def test_what_the_chain_tells_about_itself() -> None:
     chain = ResolverChain.default().register("orders", Orders).add_resolver(Fixed("own", 50, None))
     assert sorted(chain.registered_callables()) == ["orders", "own"]
