@@ -163,6 +163,8 @@ class Batchable:
         if total_items <= 0:
             return []
         share = _ceil_div(total_items, worker_count)
+        # Programs divide, and give the items as a float.
+        starts = [index * share for index in range(int(_ceil_div(total_items, share)))]
         return [
             BatchWorkerConfig(
                 batch_id=_batch_id(index),
@@ -172,7 +174,7 @@ class Batchable:
                 worker_index=index,
                 total_workers=worker_count,
             )
-            for index, start in enumerate(range(0, total_items, share))
+            for index, start in enumerate(starts)
         ]
 
     def create_batch_outcome(

@@ -105,6 +105,11 @@ def test_shares_are_numbered_from_one_in_their_ids_and_from_zero_in_their_index(
     assert [(c.batch_id, c.worker_index) for c in configs] == [("001", 0), ("002", 1)]
 
 
+def test_a_number_of_items_may_be_a_float(bare: Any) -> None:
+    shares = [share.to_dict() for share in bare.create_cursor_configs(1000.0, 3)]
+    assert shares == [share.to_dict() for share in bare.create_cursor_configs(1000, 3)]
+
+
 def test_shares_tell_the_number_of_workers_asked_for(bare: Any) -> None:
     assert {c.total_workers for c in bare.create_cursor_configs(3, 10)} == {10}
 
