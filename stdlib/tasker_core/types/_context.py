@@ -140,8 +140,8 @@ class StepContext(Model):
         Steps without a result are left out.
         """
         results = (
-            _unwrap(value)
-            for name, value in self.dependency_results.items()
+            self.get_dependency_result(name)
+            for name in self.dependency_results
             if name.startswith(prefix)
         )
         return [result for result in results if result is not None]

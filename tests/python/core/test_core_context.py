@@ -182,6 +182,16 @@ def test_results_of_several_dependencies_by_prefix() -> None:
     assert made.get_dependency_result_keys() == ["b_1", "a", "b_2", "b_3"]
 
 
+class Halved(StepContext):
+    def get_dependency_result(self, step_name: str) -> Any:
+        return super().get_dependency_result(step_name) / 2
+
+
+def test_results_by_prefix_are_those_that_a_program_reads_by_name() -> None:
+    made = Halved(**dict(context({"dependency_results": {"b_1": {"result": 2}, "b_2": 6}})))
+    assert made.get_all_dependency_results("b_") == [1, 3]
+
+
 def test_inputs_and_settings() -> None:
     made = context()
     assert (made.get_input("amount"), made.get_input("missing")) == (3, None)
