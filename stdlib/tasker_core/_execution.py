@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from tasker_core.handler import HandlerRegistry
 from tasker_core.logging import log_warn
 from tasker_core.registry import HandlerDefinition, ResolverNotFoundError
+from tasker_core.step_handler.functional import _wrap_result
 from tasker_core.types import FfiStepEvent, StepContext, StepHandlerResult
 
 
@@ -65,6 +66,17 @@ def not_found(name: str) -> StepHandlerResult:
     return StepHandlerResult.failure(
         f"Handler not found: {name}", error_type="handler_not_found", retryable=False
     )
+
+
+def as_result(value: Any) -> StepHandlerResult:
+    """Return the result that a handler's value is, or stands for.
+
+    A value that has what is read of a result, such as a mock, counts as one.
+    """
+    if hasattr(value, "is_success") and isinstance(getattr(value, "metadata", None), dict):
+        result: StepHandlerResult = value
+        return result
+    return _wrap_result(value)
 
 
 def complete_models() -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from tasker_core._execution import (
+    as_result,
     awaited,
     complete_models,
     find_handler,
@@ -28,7 +29,6 @@ from tasker_core._tasker_core import complete_step_event as _complete_step_event
 from tasker_core.event_bridge import EventBridge, EventNames
 from tasker_core.handler import HandlerRegistry
 from tasker_core.logging import log_error, log_warn
-from tasker_core.step_handler.functional import _wrap_result
 from tasker_core.types import (
     FfiStepEvent,
     StepContext,
@@ -119,7 +119,7 @@ class StepExecutionSubscriber:
             if handler is None:
                 result = self._create_handler_not_found_result(name)
             else:
-                result = _as_result(self._execute_handler(event, handler))
+                result = as_result(self._execute_handler(event, handler))
         except BaseException as exc:
             # A handler that exits or is cancelled must not take the polling
             # thread with it; an interrupt of the whole program must.
@@ -332,17 +332,6 @@ class StepExecutionSubscriber:
             self._event_bridge.publish(event_name, *args)
         except Exception as exc:
             log_warn(f"A listener of {event_name!r} failed: {type(exc).__name__}: {exc}")
-
-
-def _as_result(value: Any) -> StepHandlerResult:
-    """Return the result that a handler's value is, or stands for.
-
-    A value that has what is read of a result, such as a mock, counts as one.
-    """
-    if hasattr(value, "is_success") and isinstance(getattr(value, "metadata", None), dict):
-        result: StepHandlerResult = value
-        return result
-    return _wrap_result(value)
 
 
 def _as_json(result: StepExecutionResult) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import Any
 from pydantic_core import SchemaSerializer, core_schema, from_json
 from tasker_core._execution import (
     Registry,
+    as_result,
     complete_models,
     find_handler,
     is_failure,
@@ -26,7 +27,6 @@ from tasker_core._execution import (
 from tasker_core._failures import failure_of
 from tasker_core._payloads import now_text, requested_wait, stored_error, stored_metadata
 from tasker_core.handler import HandlerRegistry
-from tasker_core.step_handler.functional import _wrap_result
 from tasker_core.types import StepContext, StepHandlerResult
 
 from taskerpy_host import streams
@@ -129,9 +129,11 @@ def _execute(
     if handler is None:
         return not_found(name)
     result = handler.call(StepContext._from_trusted_payload(event, payload, name_of(handler)))
-    if type(result) is not StepHandlerResult and isawaitable(result):
+    if type(result) is StepHandlerResult:
+        return result
+    if isawaitable(result):
         result = _wait_for(result)
-    return _wrap_result(result)
+    return as_result(result)
 
 
 def _wait_for(awaitable: Awaitable[Any]) -> Any:
@@ -158,6 +160,8 @@ def _encode(step_uuid: str, result: StepHandlerResult, milliseconds: int) -> byt
     try:
         if result.metadata.get("checkpoint_yield") is True:
             return CHECKPOINT + _checkpoint(step_uuid, result)
+        if not isinstance(result, StepHandlerResult):
+            result = _validated(result)
         if result.is_success:
             return _success(step_uuid, result, milliseconds)
         return _failure(step_uuid, result, milliseconds)
@@ -166,6 +170,20 @@ def _encode(step_uuid: str, result: StepHandlerResult, milliseconds: int) -> byt
             return _encode(step_uuid, result, milliseconds)
         _log.error("result cannot be written as JSON: %s", error)
         return PERMANENT + _to_json(_unserializable(step_uuid, result, error, milliseconds))
+
+
+def _validated(stand_in: Any) -> StepHandlerResult:
+    """The result that an object of a program's own stands for."""
+    error_code = getattr(stand_in, "error_code", None)
+    if stand_in.is_success:
+        return StepHandlerResult.success(stand_in.result or {}, stand_in.metadata)
+    return StepHandlerResult.failure(
+        stand_in.error_message or "Unknown error",
+        stand_in.error_type or "unknown",
+        stand_in.retryable,
+        stand_in.metadata,
+        error_code if isinstance(error_code, str) else None,
+    )
 
 
 def _checkpoint(step_uuid: str, result: StepHandlerResult) -> bytes:

@@ -17,12 +17,15 @@ import tasker_core
 from pydantic import BaseModel, Field
 from pydantic_core import SchemaSerializer
 from tasker_core import (
+    EventBridge,
     HandlerRegistry,
     PermanentError,
     RateLimitError,
     StepContext,
+    StepExecutionSubscriber,
     StepHandler,
     StepHandlerResult,
+    step_execution_subscriber,
 )
 from tasker_core._payloads import completion
 from tasker_core.testing import step_event
@@ -375,8 +378,6 @@ def test_a_failure_that_cannot_be_written_becomes_a_safe_failure_too() -> None:
 def test_lanes_and_programs_that_poll_store_the_same(
     result: StepHandlerResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tasker_core import EventBridge, StepExecutionSubscriber, step_execution_subscriber
-
     complete = mock.Mock(return_value=True)
     monkeypatch.setattr(step_execution_subscriber, "_complete_step_event", complete)
     event = step_event(handler="subject")
@@ -387,6 +388,56 @@ def test_lanes_and_programs_that_poll_store_the_same(
     for stored in (by_lane, by_program):
         del stored["metadata"]["completed_at"], stored["metadata"]["execution_time_ms"]
     assert by_lane == by_program
+
+
+class OwnResult(BaseModel):
+    """A result of a program's own, with what is read of one."""
+
+    is_success: Any
+    result: Any = None
+    error_message: Any = None
+    error_type: Any = None
+    retryable: Any = True
+    metadata: dict[str, Any] = {}
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        OwnResult(is_success=False, error_message="boom", error_type="own", retryable=False),
+        OwnResult(is_success=False, metadata={"retry_after": 3}),
+        OwnResult(is_success=True, result={"a": Order(orderId=7)}, metadata={"rows": 1}),
+        OwnResult(is_success=1),
+        # What does not fit becomes a safe failure.
+        OwnResult(is_success=True, result=[1]),
+        OwnResult(is_success=False, error_message=5),
+    ],
+)
+def test_results_of_a_programs_own_are_stored_alike_by_lanes_and_programs_that_poll(
+    own: OwnResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complete = mock.Mock(return_value=True)
+    monkeypatch.setattr(step_execution_subscriber, "_complete_step_event", complete)
+    event = step_event(handler="subject")
+    _, by_lane = run(lambda c: own, ids=dict(event))
+    registry = HandlerRegistry.instance()
+    StepExecutionSubscriber(EventBridge(), registry, "taskerpy")._handle_execution_event(event)
+    by_program = completion(complete.call_args.args[1])
+    for key in ("success", "status", "result"):
+        assert by_lane[key] == by_program[key]
+    by_lane["error"], by_program["error"] = by_lane["error"] or {}, by_program["error"] or {}
+    for key in ("error_type", "retryable"):
+        assert by_lane["error"].get(key) == by_program["error"].get(key)
+    # What follows a colon tells which model did not take a value.
+    messages = [stored["error"].get("message", "") for stored in (by_lane, by_program)]
+    assert len({message.partition(":")[0] for message in messages}) == 1
+    assert by_lane["metadata"]["custom"].keys() == by_program["metadata"]["custom"].keys()
+
+
+def test_a_checkpoint_may_be_a_result_of_a_programs_own() -> None:
+    own = OwnResult(is_success=True, result={"cursor": 5}, metadata={"checkpoint_yield": True})
+    outcome, stored = run(lambda c: own)
+    assert (outcome, stored["cursor"]) == (lane.CHECKPOINT, 5)
 
 
 # Surroundings of a step
