@@ -188,7 +188,7 @@ class StepExecutionSubscriber:
             return
         result: StepExecutionResult | None = None
         try:
-            result = self.__build_result(event, handler_result, execution_time_ms)
+            result = _execution_result(event, handler_result, execution_time_ms, self._worker_id)
             data = _as_json(result)
         except Exception as exc:
             log_error(
@@ -208,44 +208,6 @@ class StepExecutionSubscriber:
             )
         elif result is not None:
             self.__publish(EventNames.STEP_COMPLETION_SENT, result)
-
-    def __build_result(
-        self, event: FfiStepEvent, handler_result: StepHandlerResult, execution_time_ms: int
-    ) -> StepExecutionResult:
-        step_uuid = UUID(event.step_uuid)
-        task_uuid = UUID(event.task_uuid)
-        correlation_id = UUID(event.correlation_id)
-        metadata = fitting_metadata(handler_result.metadata)
-        if handler_result.is_success:
-            return StepExecutionResult.success_result(
-                step_uuid=step_uuid,
-                task_uuid=task_uuid,
-                result=handler_result.result or {},
-                execution_time_ms=execution_time_ms,
-                worker_id=self._worker_id,
-                correlation_id=correlation_id,
-                metadata=metadata,
-            )
-        error = StepError(
-            error_type=handler_result.error_type or "unknown",
-            message=handler_result.error_message or "Unknown error",
-            retryable=handler_result.retryable,
-            metadata=handler_result.metadata,
-        )
-        # Orchestration reads here whether to try again.
-        metadata["retryable"] = handler_result.retryable
-        error_code = getattr(handler_result, "error_code", None)
-        if isinstance(error_code, str):
-            metadata.setdefault("error_code", error_code)
-        return StepExecutionResult.failure_result(
-            step_uuid=step_uuid,
-            task_uuid=task_uuid,
-            error=error,
-            execution_time_ms=execution_time_ms,
-            worker_id=self._worker_id,
-            correlation_id=correlation_id,
-            metadata=metadata,
-        )
 
     def __submit_safe_failure(
         self, event: FfiStepEvent, handler_result: StepHandlerResult, error: Exception
@@ -332,6 +294,46 @@ class StepExecutionSubscriber:
             self._event_bridge.publish(event_name, *args)
         except Exception as exc:
             log_warn(f"A listener of {event_name!r} failed: {type(exc).__name__}: {exc}")
+
+
+def _execution_result(
+    event: FfiStepEvent, handler_result: StepHandlerResult, execution_time_ms: int, worker_id: str
+) -> StepExecutionResult:
+    """Return the result of a step as it is handed in."""
+    step_uuid = UUID(event.step_uuid)
+    task_uuid = UUID(event.task_uuid)
+    correlation_id = UUID(event.correlation_id)
+    metadata = fitting_metadata(handler_result.metadata)
+    if handler_result.is_success:
+        return StepExecutionResult.success_result(
+            step_uuid=step_uuid,
+            task_uuid=task_uuid,
+            result=handler_result.result or {},
+            execution_time_ms=execution_time_ms,
+            worker_id=worker_id,
+            correlation_id=correlation_id,
+            metadata=metadata,
+        )
+    error = StepError(
+        error_type=handler_result.error_type or "unknown",
+        message=handler_result.error_message or "Unknown error",
+        retryable=handler_result.retryable,
+        metadata=handler_result.metadata,
+    )
+    # Orchestration reads here whether to try again.
+    metadata["retryable"] = handler_result.retryable
+    error_code = getattr(handler_result, "error_code", None)
+    if isinstance(error_code, str):
+        metadata.setdefault("error_code", error_code)
+    return StepExecutionResult.failure_result(
+        step_uuid=step_uuid,
+        task_uuid=task_uuid,
+        error=error,
+        execution_time_ms=execution_time_ms,
+        worker_id=worker_id,
+        correlation_id=correlation_id,
+        metadata=metadata,
+    )
 
 
 def _as_json(result: StepExecutionResult) -> dict[str, Any]:

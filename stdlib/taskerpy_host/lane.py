@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from functools import partial
 from inspect import isawaitable
+from types import ModuleType
 from typing import Any
 
 from pydantic_core import SchemaSerializer, core_schema, from_json
@@ -26,6 +27,7 @@ from tasker_core._execution import (
 )
 from tasker_core._failures import failure_of
 from tasker_core._payloads import now_text, requested_wait, stored_error, stored_metadata
+from tasker_core.event_bridge import EventBridge
 from tasker_core.handler import HandlerRegistry
 from tasker_core.types import StepContext, StepHandlerResult
 
@@ -108,13 +110,24 @@ def _run(event: dict[str, Any], registry: Registry, started: int) -> bytes:
     )
     current_step.set(info)
     try:
+        bridge = EventBridge._instance
+        if bridge is not None:
+            _listeners().received(bridge, event, payload)
         try:
             result = _execute(event, payload, registry)
         except BaseException as error:  # SystemExit and cancellation are failures of the step too
             if not is_failure(error):
                 raise
             result = failure_of(_without_host_frames(error))
-        return _encode(event["step_uuid"], result, (time.perf_counter_ns() - started) // 1_000_000)
+            bridge = EventBridge._instance
+            if bridge is not None:
+                _listeners().failed(bridge, event, payload, error)
+        milliseconds = (time.perf_counter_ns() - started) // 1_000_000
+        answer = _encode(event["step_uuid"], result, milliseconds)
+        bridge = EventBridge._instance
+        if bridge is not None:
+            _tell_end(bridge, event, payload, result, answer, milliseconds)
+        return answer
     finally:
         streams.finish_step(info)
 
@@ -145,6 +158,28 @@ def _wait_for(awaitable: Awaitable[Any]) -> Any:
 
         _run_to_end = run_to_end
     return _run_to_end(awaitable)
+
+
+def _listeners() -> ModuleType:
+    # Few programs have a bridge.
+    from taskerpy_host import listeners
+
+    return listeners
+
+
+def _tell_end(
+    bridge: EventBridge,
+    event: dict[str, Any],
+    payload: dict[str, Any],
+    result: StepHandlerResult,
+    answer: bytes,
+    milliseconds: int,
+) -> None:
+    listeners = _listeners()
+    if answer.startswith(CHECKPOINT):
+        listeners.yielded(bridge, event["step_uuid"], result)
+    elif result.metadata.get("checkpoint_yield") is not True:
+        listeners.ended(bridge, event, payload, result, milliseconds, _worker_id)
 
 
 def _without_host_frames(error: BaseException) -> BaseException:
