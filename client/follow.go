@@ -110,7 +110,7 @@ func (f *follower) failures(ctx context.Context) map[string]string {
 	why := map[string]string{}
 	if steps, err := f.client.Steps(ctx, f.id); err == nil {
 		for _, s := range steps.Value {
-			why[s.Name] = failure(s.Results)
+			why[s.Name] = Failure(s)
 		}
 	}
 	return why

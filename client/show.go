@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tasker-systems/taskerpy/dispatch"
 	"github.com/tasker-systems/taskerpy/engine"
 )
 
@@ -83,7 +84,7 @@ func ShowSteps(w io.Writer, steps []engine.Step) error {
 	t.row("STEP", "STATE", "ATTEMPTS", "DEPENDENCIES", "READY", "RETRY", "UUID", "ERROR")
 	for _, s := range steps {
 		t.row(s.Name, s.CurrentState, attempts(s), dependencies(s), yes(s.ReadyForExecution), yes(s.RetryEligible),
-			s.StepUUID.String(), abbreviated(failure(s.Results), 80))
+			s.StepUUID.String(), failure(s.Results, 80))
 	}
 	return t.write(w)
 }
@@ -104,13 +105,13 @@ func ShowStep(w io.Writer, s engine.Step) error {
 	f.add("next retry", "%s", moment(s.NextRetryAt))
 	f.add("created", "%s", moment(&s.CreatedAt))
 	f.add("completed", "%s", moment(s.CompletedAt))
-	if why := failure(s.Results); why != "" {
+	if why := Failure(s); why != "" {
 		f.add("error", "%s", why)
 	}
 	if err := f.write(w); err != nil {
 		return err
 	}
-	if value := outcome(s.Results).Result; len(value) > 0 && string(value) != "null" {
+	if value := outcome(s.Results); len(value) > 0 && string(value) != "null" {
 		if err := write(w, "  result\n"); err != nil {
 			return err
 		}
@@ -207,32 +208,27 @@ func dependencies(s engine.Step) string {
 	return fmt.Sprintf("%d of %d complete", s.CompletedParents, s.TotalParents)
 }
 
-// stepOutcome is what of a stored result is shown (engine-semantics §6.1).
-type stepOutcome struct {
-	Success bool            `json:"success"`
-	Result  json.RawMessage `json:"result"`
-	Error   *struct {
-		Message   string `json:"message"`
-		ErrorType string `json:"error_type"`
-	} `json:"error"`
+// Failure is why the last attempt of a step failed, with the place in its
+// handler, "" if it did not.
+func Failure(s engine.Step) string { return failure(s.Results, 0) }
+
+// failure is why the last attempt failed, "" if it did not; its message has at
+// most limit characters, 0 for all.
+func failure(results json.RawMessage, limit int) string {
+	why := dispatch.ReadReason(results)
+	if limit > 0 {
+		why.Message = abbreviated(why.Message, limit)
+	}
+	return why.String()
 }
 
-func outcome(results json.RawMessage) stepOutcome {
-	var o stepOutcome
+// outcome is the result of a step that succeeded (engine-semantics §6.1).
+func outcome(results json.RawMessage) json.RawMessage {
+	var o struct {
+		Result json.RawMessage `json:"result"`
+	}
 	if json.Unmarshal(results, &o) != nil {
-		return stepOutcome{}
+		return nil
 	}
-	return o
-}
-
-// failure is why the last attempt failed, "" if it did not.
-func failure(results json.RawMessage) string {
-	o := outcome(results)
-	if o.Success || o.Error == nil {
-		return ""
-	}
-	if o.Error.ErrorType != "" && !strings.HasPrefix(o.Error.Message, o.Error.ErrorType) {
-		return o.Error.ErrorType + ": " + o.Error.Message
-	}
-	return o.Error.Message
+	return o.Result
 }

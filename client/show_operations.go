@@ -29,7 +29,7 @@ func ShowAudit(w io.Writer, all []engine.StepAudit) error {
 			Data json.RawMessage `json:"data"`
 		}
 		_ = json.Unmarshal(a.Result, &event) // another server's may be of another form
-		t.row(strconv.Itoa(i+1), moment(&a.RecordedAt), yes(a.Success), took, a.ToState, worker, abbreviated(failure(event.Data), 80))
+		t.row(strconv.Itoa(i+1), moment(&a.RecordedAt), yes(a.Success), took, a.ToState, worker, failure(event.Data, 80))
 	}
 	return t.write(w)
 }

@@ -49,6 +49,9 @@ type Options struct {
 	MaxResult int
 	// WorkerID names this process in results and transitions.
 	WorkerID string
+	// Shown, unless nil, is the correlation id of a task whose progress is
+	// shown: the log does without its failed attempts.
+	Shown uuid.UUID
 	// CommitObserver, when not nil, is called after each durable commit with
 	// how long it took, from its first statement to the end of the sync, and
 	// how many state changes it carried. It must return quickly.

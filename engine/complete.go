@@ -100,6 +100,7 @@ func (w *writer) settleSuccess(r *run, i int32) {
 		s.row.Results, s.newResults = w.expansionFailure(r, i, s.row.Results, err), true
 		w.keepAttempt(s)
 		w.moveStep(r, i, stepFail, err.Error())
+		w.tellFailure(r, s, false)
 		return
 	}
 	w.moveStep(r, i, stepCompleted, "")
@@ -132,9 +133,25 @@ func (w *writer) settleFailure(r *run, i int32) {
 	s := &r.steps[i]
 	f, readable := readFailure(s.row.Results, w.batch.at.Time())
 	event, message := judge(f, readable, s.row.Retryable, s.row.Attempts, s.row.MaxAttempts)
-	if w.moveStep(r, i, event, message) && event == stepWaitForRetry {
+	if !w.moveStep(r, i, event, message) {
+		return
+	}
+	w.tellFailure(r, s, event == stepWaitForRetry)
+	if event == stepWaitForRetry {
 		w.delay(r, i, f)
 	}
+}
+
+// tellFailure has a failed attempt logged once it is durable: until then it may
+// have to be stored again.
+func (w *writer) tellFailure(r *run, s *step, retried bool) {
+	if id := w.e.o.Shown; !id.IsNil() && r.row.CorrelationID == id {
+		return
+	}
+	w.batch.failures = append(w.batch.failures, dispatch.FailedAttempt{
+		Step: s.name, TaskUUID: r.row.UUID, CorrelationID: r.row.CorrelationID, Attempt: int(s.row.Attempts),
+		Retried: retried, Result: s.row.Results,
+	})
 }
 
 // loseAttempt fails an attempt of which nobody will ever bring a result.

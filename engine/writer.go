@@ -10,6 +10,7 @@ import (
 
 	"github.com/gofrs/uuid/v5"
 
+	"github.com/tasker-systems/taskerpy/dispatch"
 	"github.com/tasker-systems/taskerpy/engine/store"
 )
 
@@ -64,6 +65,7 @@ type batch struct {
 	evaluate []*run
 	found    []*run // at rest until somebody asked for them
 	attempts []store.FailedAttempt
+	failures []dispatch.FailedAttempt // to be logged
 	grants   []pendingGrant
 	changes  []Change
 	revoked  []*claim // of steps that were taken away from their handlers
@@ -320,6 +322,9 @@ func (w *writer) finish() {
 	}
 	for _, c := range b.revoked {
 		c.revoke()
+	}
+	for _, f := range b.failures {
+		f.Log(w.e.log)
 	}
 	w.clearBatch()
 }

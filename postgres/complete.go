@@ -188,7 +188,6 @@ func (s *Source) bound(f *finished) {
 
 // refuse makes f a failure of ours.
 func (s *Source) refuse(f *finished, why failure) {
-	s.log.Error("step failed: "+why.message, "step", f.claim.name, "task_uuid", f.claim.taskUUID, "error_type", why.kind)
 	f.outcome = dispatch.PermanentFailure
 	if why.retryable {
 		f.outcome = dispatch.RetryableFailure
@@ -352,6 +351,16 @@ func (f *finished) succeeded() bool {
 	return f.outcome == dispatch.Success || f.outcome == dispatch.SuccessDirective
 }
 
+// failedAttempt is what the log says of a failure. Whether another attempt
+// follows is for the server to decide; these are its rules (worker-protocol §3.7).
+func (f *finished) failedAttempt() dispatch.FailedAttempt {
+	c := f.claim
+	return dispatch.FailedAttempt{
+		Step: c.name, TaskUUID: c.taskUUID, CorrelationID: c.correlation, Attempt: c.attempt,
+		Retried: f.outcome == dispatch.RetryableFailure && c.retryable && c.attempt < c.maxAttempts, Result: f.json,
+	}
+}
+
 // publishes tells whether domain events follow from f.
 func (f *finished) publishes() bool {
 	for _, e := range f.claim.definition.events {
@@ -370,6 +379,9 @@ func (s *Source) settle(batch []*finished, stored map[uuid.UUID]bool) {
 			continue
 		}
 		s.counts.Completed.Add(1)
+		if !f.succeeded() {
+			f.failedAttempt().Log(s.log)
+		}
 		s.o.Observer.ResultStored(f.claim.queue.namespace, f.succeeded())
 		settled = append(settled, f)
 	}

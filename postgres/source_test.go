@@ -1,8 +1,12 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -253,4 +257,28 @@ func TestResultsThatPostgreSQLCannotHoldHaveADefinedEnd(t *testing.T) {
 	for _, id := range ids[1:3] {
 		require.Equal(t, "enqueued_as_error_for_orchestration", d.state(id))
 	}
+}
+
+func TestEachFailedAttemptIsLoggedOnceItIsStored(t *testing.T) {
+	d := newDeployment(t, cluster.Options{})
+	var log bytes.Buffer
+	s := d.open(func(o *Options) { o.Log, o.MaxResultBytes = slog.New(slog.NewTextHandler(&log, nil)), 10_000 })
+	d.enqueue(3, "check_order")
+	steps := claimed(t, s, 3)
+	for i, outcome := range []dispatch.Outcome{dispatch.RetryableFailure, dispatch.PermanentFailure} {
+		s.Complete(steps[i], dispatch.Result{Outcome: outcome, JSON: dispatch.FailureResult(dispatch.Failure{
+			Step: steps[i], Message: "no line", ErrorType: "ConnectionError", Retryable: outcome == dispatch.RetryableFailure,
+		})})
+	}
+	s.Complete(steps[2], success(steps[2], `"`+strings.Repeat("x", 10_001)+`"`))
+	synced(t, s)
+	require.NoError(t, s.Close(t.Context())) // nobody else writes to the log now
+	for i, want := range []string{
+		`level=WARN msg="step failed, another attempt follows" step=check_order task_uuid=%s correlation_id=%s attempt=1 error_type=ConnectionError error="no line"`,
+		`level=ERROR msg="step failed" step=check_order task_uuid=%s correlation_id=%s attempt=1 error_type=ConnectionError error="no line"`,
+		`level=ERROR msg="step failed" step=check_order task_uuid=%s correlation_id=%s attempt=1 error_type=result_too_large error="the step's result has`,
+	} {
+		require.Contains(t, log.String(), fmt.Sprintf(want, steps[i].TaskUUID, steps[i].CorrelationID))
+	}
+	require.Equal(t, 3, strings.Count(log.String(), "step failed"))
 }

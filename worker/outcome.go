@@ -8,6 +8,7 @@ import (
 
 	"github.com/gofrs/uuid/v5"
 
+	"github.com/tasker-systems/taskerpy/dispatch"
 	"github.com/tasker-systems/taskerpy/engine"
 )
 
@@ -111,17 +112,9 @@ func (s StepOutcomes) MarshalJSON() ([]byte, error) {
 // one line; "" if none failed.
 func (o TaskOutcome) Failure() string {
 	for _, s := range o.Steps {
-		if len(s.Error) == 0 || s.State == "complete" || s.State == "resolved_manually" {
-			continue
+		if len(s.Error) > 0 && s.State != "complete" && s.State != "resolved_manually" {
+			return fmt.Sprintf("step %q: %s", s.Name, dispatch.ReadError(s.Error))
 		}
-		var e struct {
-			Message string `json:"message"`
-			Type    string `json:"error_type"`
-		}
-		if json.Unmarshal(s.Error, &e) != nil {
-			continue
-		}
-		return fmt.Sprintf("step %q: %s: %s", s.Name, e.Type, e.Message)
 	}
 	return ""
 }

@@ -66,7 +66,7 @@ func openEngine(ctx context.Context, c Config, ts []*template.Template) (*engine
 	e, err := engine.Open(ctx, engine.Options{
 		Path: c.Data, Log: c.Log, StrictInput: c.Strict, AlwaysUnique: c.AlwaysUnique, WorkerID: c.WorkerID,
 		Keep: c.Keep, MaxResult: c.MaxResult, Staleness: c.Staleness,
-		CommitObserver: c.CommitObserver,
+		CommitObserver: c.CommitObserver, Shown: c.Shown,
 	})
 	if err != nil {
 		return nil, err

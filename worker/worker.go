@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gofrs/uuid/v5"
+
 	"github.com/tasker-systems/taskerpy/dispatch"
 	"github.com/tasker-systems/taskerpy/domainevent"
 	"github.com/tasker-systems/taskerpy/engine"
@@ -78,6 +80,9 @@ type Config struct {
 	Records *Records
 	// Output receives what handlers print and log, LogLines(Log) when nil.
 	Output func(OutputLine)
+	// Shown, unless nil, is the correlation id of a task whose progress is
+	// shown: the embedded engine does not log its failed attempts too.
+	Shown uuid.UUID
 	// Accept, when not nil, sees what was found, all of it usable, before the
 	// data file is opened or made. An error of its ends the start.
 	Accept func(Report) error

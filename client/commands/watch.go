@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"fmt"
 	"os/signal"
 	"strings"
@@ -48,10 +49,10 @@ func watch(cmd *cobra.Command, c *client.Client, out *output, task uuid.UUID, mo
 	display := progress.New(cmd.ErrOrStderr(), progress.Options{Mode: mode, Title: t.Key(), Steps: progress.Steps(t)})
 	defer display.Close()
 	display.Start()
-	why := ""
+	failed, why := "", ""
 	end, err := c.Follow(ctx, task, func(change engine.Change) {
 		if change.Step != "" && change.To == engine.StepError.String() {
-			why = fmt.Sprintf(": step %s failed: %s", change.Step, change.Message)
+			failed, why = change.Step, change.Message
 		}
 		display.Change(change)
 	})
@@ -65,9 +66,14 @@ func watch(cmd *cobra.Command, c *client.Client, out *output, task uuid.UUID, mo
 	switch end.Value.Status {
 	case engine.TaskComplete.String(), engine.TaskResolvedManually.String():
 		return nil
-	case engine.TaskBlockedByFailures.String(), engine.TaskError.String():
-	default:
-		why = ""
 	}
-	return &FailedError{strings.TrimSuffix(fmt.Sprintf("task %s: %s%s", t.Key(), end.Value.Status, why), ": ")}
+	text := fmt.Sprintf("task %s: %s", t.Key(), end.Value.Status)
+	if end.Value.Status != engine.TaskBlockedByFailures.String() && end.Value.Status != engine.TaskError.String() || failed == "" {
+		return &FailedError{text}
+	}
+	// The stored result says more than the change did.
+	if s, err := c.Step(ctx, task, failed); err == nil {
+		why = cmp.Or(client.Failure(s.Value), why)
+	}
+	return &FailedError{strings.TrimSuffix(fmt.Sprintf("%s: step %s failed: %s", text, failed, why), ": ")}
 }

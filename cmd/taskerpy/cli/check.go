@@ -3,8 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -12,6 +10,7 @@ import (
 	"github.com/tasker-systems/taskerpy/config"
 	"github.com/tasker-systems/taskerpy/gil"
 	"github.com/tasker-systems/taskerpy/handlers"
+	"github.com/tasker-systems/taskerpy/place"
 	"github.com/tasker-systems/taskerpy/template"
 	"github.com/tasker-systems/taskerpy/worker"
 )
@@ -94,15 +93,15 @@ func (a *app) printCheck(r worker.Report) error {
 	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintf(w, "%s:\n", count(len(r.Handlers), "handler"))
 	for _, h := range r.Handlers {
-		_, _ = fmt.Fprintf(w, "  %s\t%s\t%s:%d\n", h.Name, h.Kind, near(h.File), h.Line)
+		_, _ = fmt.Fprintf(w, "  %s\t%s\t%s:%d\n", h.Name, h.Kind, place.Near(h.File), h.Line)
 	}
 	_, _ = fmt.Fprintf(w, "%s:\n", count(len(r.Templates), "template"))
 	for _, t := range r.Templates {
-		place := near(t.Path)
+		where := place.Near(t.Path)
 		if t.Path == "" {
-			place = "inferred from decorators"
+			where = "inferred from decorators"
 		}
-		_, _ = fmt.Fprintf(w, "  %s\t%s\t%s\n", t.Key(), count(len(t.Steps), "step"), place)
+		_, _ = fmt.Fprintf(w, "  %s\t%s\t%s\n", t.Key(), count(len(t.Steps), "step"), where)
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("write what was found: %w", err)
@@ -121,18 +120,6 @@ func (a *app) printCheck(r worker.Report) error {
 		_, _ = fmt.Fprintf(a.err, "taskerpy: %s\n", count(errors, "error"))
 	}
 	return nil
-}
-
-// near is a path as it is seen from the working directory, if it is below it.
-func near(path string) string {
-	here, err := os.Getwd()
-	if err != nil {
-		return path
-	}
-	if relative, err := filepath.Rel(here, path); err == nil && filepath.IsLocal(relative) {
-		return relative
-	}
-	return path
 }
 
 // count is "1 step", "2 steps".

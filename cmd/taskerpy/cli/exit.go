@@ -10,6 +10,7 @@ import (
 
 	"github.com/tasker-systems/taskerpy/embed"
 	"github.com/tasker-systems/taskerpy/engine"
+	"github.com/tasker-systems/taskerpy/place"
 	"github.com/tasker-systems/taskerpy/postgres"
 	"github.com/tasker-systems/taskerpy/template"
 	"github.com/tasker-systems/taskerpy/worker"
@@ -115,7 +116,7 @@ func tell(w io.Writer, err error) {
 // tellFinding writes one problem of the user's files, as compilers do: the
 // place first, so that editors find it.
 func tellFinding(w io.Writer, f template.Finding) {
-	f.Pos.File = near(f.Pos.File)
+	f.Pos.File = place.Near(f.Pos.File)
 	line := f.String()
 	if f.Pos.File == "" {
 		line = "taskerpy: " + line

@@ -25,6 +25,16 @@ func (a *app) runTask(c *config.Config, reference string, input json.RawMessage)
 	var chosen *template.Template
 	wc := workerConfig(c, l)
 	wc.AlwaysUnique = true // running it twice with the same input is what people do
+	// Known before the task is, so that its progress stands in for the log from
+	// its first step on.
+	correlation, err := uuid.NewV7()
+	if err != nil {
+		return environment(fmt.Errorf("make a correlation id: %w", err))
+	}
+	mode := l.progressMode(c.Progress)
+	if mode != progress.None {
+		wc.Shown = correlation
+	}
 	wc.Accept = func(r worker.Report) (err error) {
 		chosen, err = r.Choose(reference)
 		return usage(err)
@@ -36,7 +46,7 @@ func (a *app) runTask(c *config.Config, reference string, input json.RawMessage)
 	if open := w.Engine().Stats().OpenTasks; open > 0 {
 		l.log.Info("unfinished tasks of earlier runs are taken up", "tasks", open, "data", c.Data)
 	}
-	s := &session{app: a, logging: l, worker: w, template: chosen, mode: c.Progress, drainTimeout: c.DrainTimeout}
+	s := &session{app: a, logging: l, worker: w, template: chosen, mode: mode, correlation: correlation, drainTimeout: c.DrainTimeout}
 	failed := s.run(input, signals)
 	drained := drain(w, c.DrainTimeout, signals)
 	var stopped *exitError
@@ -55,9 +65,10 @@ func (a *app) runTask(c *config.Config, reference string, input json.RawMessage)
 type session struct {
 	*app
 	*logging
-	worker   *worker.Worker
-	template *template.Template
-	mode     string
+	worker      *worker.Worker
+	template    *template.Template
+	mode        progress.Mode
+	correlation uuid.UUID
 	// drainTimeout is told to whoever interrupts.
 	drainTimeout time.Duration
 }
@@ -72,7 +83,7 @@ func (s *session) run(input json.RawMessage, signals <-chan os.Signal) error {
 	defer stop()
 	task, err := e.Submit(ctx, engine.TaskRequest{
 		Namespace: s.template.Namespace, Name: s.template.Name, Version: s.template.Version, Context: input,
-		Initiator: "taskerpy", SourceSystem: "cli", Reason: "taskerpy run --task",
+		CorrelationID: &s.correlation, Initiator: "taskerpy", SourceSystem: "cli", Reason: "taskerpy run --task",
 	})
 	if err != nil {
 		return err
@@ -121,15 +132,20 @@ type outcome struct {
 	err  error
 }
 
+// progressMode is how progress is shown beside these logs.
+func (l *logging) progressMode(word string) (mode progress.Mode) {
+	if l.text == nil && word == "auto" {
+		return progress.None // standard error is for JSON
+	}
+	if err := mode.Set(word); err != nil {
+		return progress.Auto // cannot be: the configuration has the same words
+	}
+	return mode
+}
+
 // display begins to show the task.
 func (s *session) display(task engine.Task) *progress.Progress {
-	var mode progress.Mode
-	if s.text == nil && s.mode == "auto" {
-		mode = progress.None // standard error is for JSON
-	} else if err := mode.Set(s.mode); err != nil {
-		mode = progress.Auto // cannot be: the configuration has the same words
-	}
-	p := progress.New(s.err, progress.Options{Mode: mode, Title: s.template.Key(), Steps: progress.Steps(s.template)})
+	p := progress.New(s.err, progress.Options{Mode: s.mode, Title: s.template.Key(), Steps: progress.Steps(s.template)})
 	s.console.divert(p.Writer())
 	if p.Mode() == progress.Live {
 		p.Print(s.text.paint(faint, fmt.Sprintf("task %s, correlation id %s", task.TaskUUID, task.CorrelationID)))
