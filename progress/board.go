@@ -136,7 +136,7 @@ func newBoard(title string, steps []StepInfo, now time.Time) *board {
 		if b.byName[s.Name] != nil {
 			continue
 		}
-		r := &row{name: s.Name, label: oneLine(s.Name), position: i, maxAttempts: s.MaxAttempts, mould: s.BatchWorker, kind: pending}
+		r := &row{name: s.Name, label: OneLine(s.Name), position: i, maxAttempts: s.MaxAttempts, mould: s.BatchWorker, kind: pending}
 		if s.Conditional {
 			r.kind = notCreated
 		}
@@ -156,7 +156,7 @@ func (b *board) row(name string) *row {
 	if r := b.byName[name]; r != nil {
 		return r
 	}
-	r := &row{name: name, label: oneLine(name), position: len(b.byName), kind: notCreated}
+	r := &row{name: name, label: OneLine(name), position: len(b.byName), kind: notCreated}
 	var mould *row
 	for _, m := range b.moulds {
 		if strings.HasPrefix(name, m.name+"_") && (mould == nil || len(m.name) > len(mould.name)) {
@@ -202,9 +202,9 @@ func (b *board) change(c engine.Change) (r *row, was kind) {
 	switch {
 	case r.kind == waitingForRetry:
 		// The engine's own words for "will be retried" (engine-semantics §4.2).
-		r.message = oneLine(strings.TrimSuffix(c.Message, " - retryable"))
+		r.message = OneLine(strings.TrimSuffix(c.Message, " - retryable"))
 	case r.kind == failed:
-		r.message = oneLine(c.Message)
+		r.message = OneLine(c.Message)
 	case r.kind.ended():
 		r.message = ""
 	}

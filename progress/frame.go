@@ -240,7 +240,7 @@ func (p painter) summary(b *board, now time.Time, spinner string, width int) str
 	// the rest.
 	between := ansi.StringWidth(p.symbols.between)
 	room := width - ansi.StringWidth(symbol) - 1 - between - ansi.StringWidth(took)
-	title := oneLine(b.title)
+	title := OneLine(b.title)
 	if title != "" {
 		title = cut(title, max(room/2, room-between-ansi.StringWidth(text)), p.symbols.ellipsis)
 		text = p.symbols.between + text

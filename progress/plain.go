@@ -41,7 +41,7 @@ func plainLine(r *row, was kind, c engine.Change) string {
 func plainSummary(b *board, now time.Time) string {
 	_, state, counts := verdict(b)
 	line := fmt.Sprintf("%s after %s%s", state, duration(b.elapsed(now)), counts)
-	if title := oneLine(b.title); title != "" {
+	if title := OneLine(b.title); title != "" {
 		line = title + ": " + line
 	}
 	return line

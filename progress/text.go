@@ -8,9 +8,9 @@ import (
 	"github.com/charmbracelet/x/ansi"
 )
 
-// oneLine makes text from handlers fit for a place within a line: no escape
+// OneLine makes text from handlers fit for a place within a line: no escape
 // sequences, no control characters, blanks instead of line breaks.
-func oneLine(s string) string {
+func OneLine(s string) string {
 	return strings.Join(strings.FieldsFunc(ansi.Strip(s), func(r rune) bool {
 		return r <= ' ' || r >= 0x7f && r <= 0xa0 || r == '\u2028' || r == '\u2029'
 	}), " ")

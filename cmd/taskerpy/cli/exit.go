@@ -12,6 +12,7 @@ import (
 	"github.com/tasker-systems/taskerpy/engine"
 	"github.com/tasker-systems/taskerpy/place"
 	"github.com/tasker-systems/taskerpy/postgres"
+	"github.com/tasker-systems/taskerpy/progress"
 	"github.com/tasker-systems/taskerpy/template"
 	"github.com/tasker-systems/taskerpy/worker"
 )
@@ -109,15 +110,26 @@ func tell(w io.Writer, err error) {
 		}
 		return
 	}
-	text := strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
-	_, _ = fmt.Fprintln(w, "taskerpy: "+text)
+	_, _ = fmt.Fprintln(w, "taskerpy: "+oneLine(err.Error()))
+}
+
+// oneLine joins the lines of a text, which may be of a handler's exception, and
+// leaves out what would move a terminal's cursor.
+func oneLine(text string) string {
+	var lines []string
+	for line := range strings.Lines(text) {
+		if line = progress.OneLine(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "; ")
 }
 
 // tellFinding writes one problem of the user's files, as compilers do: the
 // place first, so that editors find it.
 func tellFinding(w io.Writer, f template.Finding) {
 	f.Pos.File = place.Near(f.Pos.File)
-	line := f.String()
+	line := progress.OneLine(f.String())
 	if f.Pos.File == "" {
 		line = "taskerpy: " + line
 	}

@@ -55,6 +55,13 @@ func TestAnErrorIsToldInOneLine(t *testing.T) {
 	require.Empty(t, told(silent(2)))
 }
 
+func TestWhatIsToldHasNoControlCharacters(t *testing.T) {
+	require.Equal(t, "taskerpy: step \"pay\": bad; more of it\n", told(errors.New("step \"pay\": \x07bad\r\n\n\x1b[2Jmore\tof\u009b it")))
+	require.Equal(t, "/x/pay.py:2: error: bad more [A]\n", told(&worker.ProblemsError{Findings: []template.Finding{
+		{Code: "A", Severity: template.SeverityError, Message: "bad\n\x1b]0;title\x07more", Pos: template.Position{File: "/x/pay.py", Line: 2}},
+	}}))
+}
+
 func TestProblemsAreToldALineEach(t *testing.T) {
 	err := &worker.ProblemsError{Findings: []template.Finding{
 		{Code: "A", Severity: template.SeverityError, Message: "no handlers"},
