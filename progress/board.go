@@ -130,8 +130,8 @@ type board struct {
 	finished     bool   // nothing more will come
 }
 
-func newBoard(title string, steps []StepInfo, now time.Time) *board {
-	b := &board{title: title, byName: make(map[string]*row, len(steps)), sorted: true, began: now}
+func newBoard(title string, steps []StepInfo, began time.Time) *board {
+	b := &board{title: title, byName: make(map[string]*row, len(steps)), sorted: true, began: began}
 	for i, s := range steps {
 		if b.byName[s.Name] != nil {
 			continue
@@ -236,7 +236,13 @@ func (b *board) finish(t engine.Task, now time.Time) {
 	if t.Status != "" {
 		b.task = t.Status
 	}
-	if b.ended.IsZero() {
+	switch {
+	case t.CompletedAt != nil:
+		b.ended = *t.CompletedAt
+	case !b.ended.IsZero():
+	case !t.UpdatedAt.IsZero():
+		b.ended = t.UpdatedAt // what is blocked, and what a server tells no end of
+	default:
 		b.ended = now
 	}
 	b.finished = true
@@ -263,7 +269,7 @@ func (b *board) ordered() []*row {
 	return shown
 }
 
-// elapsed is how long the task has been watched, or took.
+// elapsed is how long ago the task was created, or how long it took.
 func (b *board) elapsed(now time.Time) time.Duration {
 	if !b.ended.IsZero() {
 		now = b.ended

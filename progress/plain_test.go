@@ -69,6 +69,37 @@ func TestPlainSumsUpASuccess(t *testing.T) {
 	require.Equal(t, "shop/order_intake: complete after 2.0s, 2 steps", lines[len(lines)-1])
 }
 
+func TestADurationIsThatOfTheTaskAndNotOfTheWatching(t *testing.T) {
+	t.Parallel()
+	created := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	changed := created.Add(5 * time.Second)
+	for _, end := range []engine.Task{
+		{Status: "complete", UpdatedAt: changed.Add(time.Minute), CompletedAt: &changed},
+		{Status: "complete", UpdatedAt: changed}, // of a server that tells no end
+		{Status: "blocked_by_failures", UpdatedAt: changed},
+	} {
+		o := options()
+		o.Created = created
+		lines := plain(t, o, func(p feed) { p.Finish(end) })
+		require.Regexp(t, "^shop/order_intake: .* after 5.0s", lines[0])
+	}
+}
+
+func TestATaskThatIsNotFinishedHasTakenTheTimeSinceItWasCreated(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	synctest.Test(t, func(*testing.T) {
+		o := options()
+		o.Mode, o.Created = progress.Plain, time.Now()
+		time.Sleep(3 * time.Second)
+		p := progress.New(&out, o)
+		p.Start()
+		time.Sleep(4 * time.Second)
+		p.Close()
+	})
+	require.Contains(t, out.String(), "after 7.0s")
+}
+
 func TestPlainTellsOfStepsThatWereCancelledOrResolved(t *testing.T) {
 	t.Parallel()
 	lines := plain(t, options("a", "b"), func(p feed) {

@@ -21,6 +21,9 @@ type Options struct {
 	Mode Mode
 	// Title names the task in the summary.
 	Title string
+	// Created is when the task was created, by the clock that also gives its
+	// changes their time; zero means when the display begins.
+	Created time.Time
 	// Steps are known from the start; see Steps. Others appear when the first
 	// change tells of them.
 	Steps []StepInfo
@@ -56,7 +59,7 @@ func New(w io.Writer, o Options) *Progress {
 	}
 	env := environment(o.Environ)
 	p := &Progress{w: w, mode: o.Mode.resolve(w, env), options: o, painter: newPainter(env.ascii())}
-	p.board = newBoard(o.Title, o.Steps, time.Now())
+	p.board = newBoard(o.Title, o.Steps, o.Created)
 	return p
 }
 
@@ -71,7 +74,9 @@ func (p *Progress) Start() {
 		return
 	}
 	p.started = true
-	p.board.began = time.Now()
+	if p.board.began.IsZero() {
+		p.board.began = time.Now()
+	}
 	if p.mode == Live {
 		p.live = startLive(p)
 	}

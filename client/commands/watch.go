@@ -46,7 +46,9 @@ func watch(cmd *cobra.Command, c *client.Client, out *output, task uuid.UUID, mo
 		return err
 	}
 	t := client.NewGraph(s.Value).Template()
-	display := progress.New(cmd.ErrOrStderr(), progress.Options{Mode: mode, Title: t.Key(), Steps: progress.Steps(t)})
+	display := progress.New(cmd.ErrOrStderr(), progress.Options{
+		Mode: mode, Title: t.Key(), Created: s.Value.Task.CreatedAt, Steps: progress.Steps(t),
+	})
 	defer display.Close()
 	display.Start()
 	failed, why := "", ""

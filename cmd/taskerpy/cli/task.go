@@ -145,7 +145,7 @@ func (l *logging) progressMode(word string) (mode progress.Mode) {
 
 // display begins to show the task.
 func (s *session) display(task engine.Task) *progress.Progress {
-	p := progress.New(s.err, progress.Options{Mode: s.mode, Title: s.template.Key(), Steps: progress.Steps(s.template)})
+	p := progress.New(s.err, progress.Options{Mode: s.mode, Title: s.template.Key(), Created: task.CreatedAt, Steps: progress.Steps(s.template)})
 	s.console.divert(p.Writer())
 	if p.Mode() == progress.Live {
 		p.Print(s.text.paint(faint, fmt.Sprintf("task %s, correlation id %s", task.TaskUUID, task.CorrelationID)))
