@@ -39,6 +39,14 @@ func (e *Engine) Wait(ctx context.Context, task uuid.UUID) (Task, error) {
 	return e.Task(ctx, task)
 }
 
+// Settled returns the task and whether Wait would return it at once.
+func (e *Engine) Settled(ctx context.Context, task uuid.UUID) (t Task, settled bool, err error) {
+	if settled, err = e.settled(ctx, task); err == nil {
+		t, err = e.Task(ctx, task)
+	}
+	return t, settled, err
+}
+
 // settled tells whether nothing will happen to a task by itself any more.
 func (e *Engine) settled(ctx context.Context, task uuid.UUID) (settled bool, err error) {
 	err = e.read(ctx, func(r *store.Reader) error {

@@ -260,7 +260,9 @@ func (w *Worker) DebugState() any {
 // and closes the source. When ctx ends first, it returns an error that names
 // what still runs; the process may exit then at any time. Those steps are run
 // again: by the next start, or at once by another worker of the deployment.
-func (w *Worker) Drain(ctx context.Context) error {
+// last, when not nil, is called when nothing begins any more and the source is
+// still open.
+func (w *Worker) Drain(ctx context.Context, last func(context.Context)) error {
 	drained := w.dispatcher.Drain(ctx)
 	if drained == nil {
 		if err := w.publisher.Drain(ctx); err != nil {
@@ -271,6 +273,9 @@ func (w *Worker) Drain(ctx context.Context) error {
 	// that hangs must not keep the process.
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
+	if last != nil {
+		last(closing)
+	}
 	closed := w.source().Close(closing)
 	if drained != nil {
 		return cmp.Or(drained, closed)

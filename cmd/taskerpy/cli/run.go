@@ -33,8 +33,9 @@ templates beside them, and runs workflows.
 
 With --task, that one task is run: progress goes to standard error, the result as
 JSON to standard output. The exit code is 0 if the task completed, 1 if not. An
-interrupt stops waiting: running steps finish, the task stays in the data file, and
-the exit code is 130 (143 for SIGTERM). The same input may be run again and again.
+interrupt stops waiting: running steps finish, the result is printed if they were the
+last ones, else the task stays in the data file, and the exit code is 130 (143 for
+SIGTERM). The same input may be run again and again.
 
 Without --task, the engine and its REST API stay up until SIGINT or SIGTERM. Then
 running steps finish within --drain-timeout; a second signal exits at once. Tasks that
@@ -143,12 +144,13 @@ func startError(err error, c worker.Config) error {
 	return environment(fmt.Errorf("start with data file %s: %w", c.Data, err))
 }
 
-// drain ends a worker within the time for it, or at once at another signal.
-func drain(w *worker.Worker, timeout time.Duration, signals <-chan os.Signal) error {
+// drain ends a worker within the time for it, or at once at another signal. last
+// is what Worker.Drain calls.
+func drain(w *worker.Worker, timeout time.Duration, signals <-chan os.Signal, last func(context.Context)) error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	done := make(chan error, 1)
-	go func() { done <- w.Drain(ctx) }()
+	go func() { done <- w.Drain(ctx, last) }()
 	select {
 	case err := <-done:
 		if err != nil && ctx.Err() != nil {

@@ -80,7 +80,7 @@ func (a *app) serve(c *config.Config) error {
 	s.Drain()
 	l.log.Info("draining: running steps finish, no new ones begin", "cause", cause,
 		"running", w.Dispatcher().Stats().Running, "timeout", c.DrainTimeout.String())
-	drained := drain(w, c.DrainTimeout, signals)
+	drained := drain(w, c.DrainTimeout, signals, nil)
 	if stuck != nil {
 		drained = stuck
 	}

@@ -46,9 +46,15 @@ func (a *app) runTask(c *config.Config, reference string, input json.RawMessage)
 	if open := w.Engine().Stats().OpenTasks; open > 0 {
 		l.log.Info("unfinished tasks of earlier runs are taken up", "tasks", open, "data", c.Data)
 	}
-	s := &session{app: a, logging: l, worker: w, template: chosen, mode: mode, correlation: correlation, drainTimeout: c.DrainTimeout}
+	s := &session{
+		app: a, logging: l, worker: w, template: chosen, mode: mode, correlation: correlation, drainTimeout: c.DrainTimeout,
+		late: make(chan worker.TaskOutcome, 1),
+	}
 	failed := s.run(input, signals)
-	drained := drain(w, c.DrainTimeout, signals)
+	drained := drain(w, c.DrainTimeout, signals, s.lookAgain)
+	if s.interrupt != nil {
+		failed = s.concludeInterrupted()
+	}
 	var stopped *exitError
 	switch {
 	case drained == nil:
@@ -71,6 +77,12 @@ type session struct {
 	correlation uuid.UUID
 	// drainTimeout is told to whoever interrupts.
 	drainTimeout time.Duration
+
+	// interrupt is the signal that has ended the waiting for task; nil without.
+	interrupt os.Signal
+	task      uuid.UUID
+	// late is the task's end if its last steps finished while the worker drained.
+	late chan worker.TaskOutcome
 }
 
 // run submits the task, shows its progress, and prints its outcome.
@@ -122,7 +134,8 @@ func (s *session) run(input json.RawMessage, signals <-chan os.Signal) error {
 			end = &o.task
 		case sig := <-signals:
 			s.log.Warn(fmt.Sprintf("%v: running steps finish, for %s at most; another signal exits at once", sig, s.drainTimeout))
-			return &exitError{signalled(sig), fmt.Errorf("%v: task %s is not finished; `taskerpy run` with the same handlers and data file takes it up", sig, task.TaskUUID)}
+			s.interrupt, s.task = sig, task.TaskUUID
+			return nil
 		}
 	}
 }
@@ -157,25 +170,71 @@ func (s *session) display(task engine.Task) *progress.Progress {
 
 // conclude prints what became of the task. The error tells that it failed.
 func (s *session) conclude(ctx context.Context, t engine.Task) error {
-	steps, err := s.worker.Engine().Steps(ctx, t.TaskUUID)
+	sum, err := s.outcome(ctx, t)
 	if err != nil {
 		return environment(err)
-	}
-	sum, err := worker.Outcome(t, steps)
-	if err != nil {
-		return err
 	}
 	if err := s.printJSON(sum); err != nil {
 		return err
 	}
-	if t.Status == engine.TaskComplete.String() || t.Status == engine.TaskResolvedManually.String() {
+	if succeeded(sum.Status) {
 		return nil
 	}
-	text := fmt.Sprintf("task %s: %s", s.template.Key(), t.Status)
-	if why := sum.Failure(); why != "" {
+	return &exitError{exitFailed, errors.New(s.verdict(sum))}
+}
+
+func (s *session) outcome(ctx context.Context, t engine.Task) (worker.TaskOutcome, error) {
+	steps, err := s.worker.Engine().Steps(ctx, t.TaskUUID)
+	if err != nil {
+		return worker.TaskOutcome{}, err
+	}
+	return worker.Outcome(t, steps)
+}
+
+func succeeded(status string) bool {
+	return status == engine.TaskComplete.String() || status == engine.TaskResolvedManually.String()
+}
+
+// verdict is how the task ended, in a line.
+func (s *session) verdict(sum worker.TaskOutcome) string {
+	text := fmt.Sprintf("task %s: %s", s.template.Key(), sum.Status)
+	if why := sum.Failure(); why != "" && !succeeded(sum.Status) {
 		text += ": " + why
 	}
-	return &exitError{exitFailed, errors.New(text)}
+	return text
+}
+
+// lookAgain finds out whether the steps that finished while the worker drained
+// were the last ones of a task that nobody waits for any more.
+func (s *session) lookAgain(ctx context.Context) {
+	if s.interrupt == nil {
+		return
+	}
+	e := s.worker.Engine()
+	if e.Sync(ctx) != nil {
+		return // the disk; whoever closes the engine says so
+	}
+	t, settled, err := e.Settled(ctx, s.task)
+	if err != nil || !settled {
+		return
+	}
+	if sum, err := s.outcome(ctx, t); err == nil {
+		s.late <- sum
+	}
+}
+
+// concludeInterrupted says what became of a task until the worker was drained.
+func (s *session) concludeInterrupted() error {
+	code := signalled(s.interrupt)
+	select {
+	case sum := <-s.late:
+		if err := s.printJSON(sum); err != nil {
+			return err
+		}
+		return &exitError{code, fmt.Errorf("%v: %s", s.interrupt, s.verdict(sum))}
+	default:
+		return &exitError{code, fmt.Errorf("%v: task %s is not finished; `taskerpy run` with the same handlers and data file takes it up", s.interrupt, s.task)}
+	}
 }
 
 // printJSON writes a result to standard output, numbers and order untouched.
