@@ -304,10 +304,47 @@ func lookOnly(path string) error {
 	return hold(path)
 }
 
-func TestAFileThatCannotBeWrittenIsRefusedAndKept(t *testing.T) {
-	dir, err := os.MkdirTemp("", "engine-") // t.TempDir is for nobody else
+// shared is a folder that other users may look into, which t.TempDir is not.
+func shared(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "engine-")
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, errors.Join(os.Chmod(dir, 0o700), os.RemoveAll(dir))) })
+	return dir
+}
+
+// Also without anything that would have to be written at the start.
+func TestAnEmptyFileThatCannotBeWrittenIsRefusedWithTheRemedy(t *testing.T) {
+	for what, modes := range map[string]struct{ file, folder, beside os.FileMode }{
+		"the file":                 {0o444, 0o777, 0o666},
+		"its folder":               {0o666, 0o555, 0o444},
+		"the file and its folder":  {0o444, 0o555, 0o444},
+		"the log beside it":        {0o666, 0o777, 0o444},
+		"a folder without the log": {0o666, 0o555, 0},
+	} {
+		t.Run(what, func(t *testing.T) {
+			dir := shared(t)
+			path := filepath.Join(dir, "test.db")
+			c := start(t, "hold", path)
+			require.Equal(t, "open", c.line(t))
+			c.kill(t) // what is beside the file stays there
+			for file, mode := range map[string]os.FileMode{
+				path: modes.file, path + "-wal": modes.beside, path + "-shm": modes.beside, path + ".lock": 0o666, dir: modes.folder,
+			} {
+				if mode == 0 {
+					require.NoError(t, os.Remove(file))
+					continue
+				}
+				require.NoError(t, os.Chmod(file, mode))
+			}
+			said := start(t, "look", path).line(t)
+			require.Regexp(t, "^error: open "+path+": it cannot be written: .*; make the file, its folder and what is beside it writable for this user, or choose another path$", said)
+		})
+	}
+}
+
+func TestAFileThatCannotBeWrittenIsRefusedAndKept(t *testing.T) {
+	dir := shared(t)
 	path := filepath.Join(dir, "test.db")
 	e := open(t, Options{Path: path}, linear)
 	id := submit(t, e, asked("linear", 1))

@@ -9,12 +9,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 
 	"github.com/gofrs/uuid/v5"
+	"github.com/mattn/go-sqlite3"
 )
 
 // A Point is a moment of a transaction at which Options.Fault is called.
@@ -63,9 +66,21 @@ type Store struct {
 func Open(path string, o Options) (*Store, error) {
 	s := &Store{path: path, file: path, fault: o.Fault}
 	if err := s.open(); err != nil {
+		if unwritable(err) {
+			err = fmt.Errorf("it cannot be written: %w; make the file, its folder and what is beside it writable for this user, or choose another path", err)
+		}
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), s.Close())
 	}
 	return s, nil
+}
+
+// unwritable tells whether an error says that this user may not write.
+func unwritable(err error) bool {
+	var e sqlite3.Error
+	if !errors.As(err, &e) {
+		return errors.Is(err, fs.ErrPermission)
+	}
+	return e.Code == sqlite3.ErrReadonly || e.Code == sqlite3.ErrPerm || e.SystemErrno == syscall.EACCES
 }
 
 func (s *Store) open() error {
@@ -88,10 +103,14 @@ func (s *Store) open() error {
 		return err
 	}
 	// The journal mode is kept in the file: nobody else's is to be changed.
-	if _, err := accept(s.w, int64(len(all))); err != nil {
+	version, err := accept(s.w, int64(len(all)))
+	if err != nil {
 		return err
 	}
 	if s.path != memory {
+		if err := tryWriting(s.w, version); err != nil {
+			return err
+		}
 		if err := writeAhead(s.w); err != nil {
 			return err
 		}
@@ -115,6 +134,18 @@ func (s *Store) open() error {
 		}
 	}
 	return nil
+}
+
+// tryWriting begins to write the version that is there and takes it back. SQLite
+// opens what it may not write for reading, and would say so no sooner than with
+// the first task.
+func tryWriting(c *conn, version int64) error {
+	err := c.script(fmt.Sprintf("BEGIN IMMEDIATE; PRAGMA user_version = %d; ROLLBACK", version))
+	var e sqlite3.Error
+	if errors.As(err, &e) && e.Code == sqlite3.ErrBusy {
+		return nil // somebody else writes: an SQLite shell
+	}
+	return err
 }
 
 // writeAhead turns write-ahead logging on, without which readers would wait
