@@ -32,6 +32,9 @@ if everything could run, 2 if not.`,
 			if len(c.Handlers) == 0 {
 				return usagef("check: name handler files, directories or modules, or set PYTHON_HANDLER_PATH")
 			}
+			if err := a.keepOutput(); err != nil {
+				return err
+			}
 			return a.check(c, output)
 		},
 	}

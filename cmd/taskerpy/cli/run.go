@@ -64,6 +64,9 @@ and what else concerns the embedded engine is not used.`,
 				if flag := deploymentFlag(c); flag != "" && c.DatabaseURL == "" {
 					return usagef("%s is for workers of a deployment: name its database with --database-url or DATABASE_URL", flag)
 				}
+				if err := a.keepOutput(); err != nil {
+					return err
+				}
 				return a.serve(c)
 			}
 			if cmd.Flags().Changed("database-url") {
@@ -78,6 +81,9 @@ and what else concerns the embedded engine is not used.`,
 			}
 			input, err := a.readInput(o.input)
 			if err != nil {
+				return err
+			}
+			if err := a.keepOutput(); err != nil {
 				return err
 			}
 			return a.runTask(c, o.task, input)
