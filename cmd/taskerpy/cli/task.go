@@ -161,8 +161,12 @@ func (s *session) display(task engine.Task) *progress.Progress {
 	p := progress.New(s.err, progress.Options{Mode: s.mode, Title: s.template.Key(), Created: task.CreatedAt, Steps: progress.Steps(s.template)})
 	s.console.divert(p.Writer())
 	if p.Mode() == progress.Live {
-		p.Print(s.text.paint(faint, fmt.Sprintf("task %s, correlation id %s", task.TaskUUID, task.CorrelationID)))
-		s.text.isShown(task.TaskUUID.String())
+		ids := fmt.Sprintf("task %s, correlation id %s", task.TaskUUID, task.CorrelationID)
+		if s.text != nil {
+			ids = s.text.paint(faint, ids)
+			s.text.isShown(task.TaskUUID.String())
+		}
+		p.Print(ids)
 	}
 	p.Start()
 	return p
