@@ -48,12 +48,11 @@ func (a *app) runTask(c *config.Config, reference string, input json.RawMessage)
 	}
 	s := &session{
 		app: a, logging: l, worker: w, template: chosen, mode: mode, correlation: correlation, drainTimeout: c.DrainTimeout,
-		late: make(chan worker.TaskOutcome, 1),
 	}
 	failed := s.run(input, signals)
 	drained := drain(w, c.DrainTimeout, signals, s.lookAgain)
-	if s.interrupt != nil {
-		failed = s.concludeInterrupted()
+	if s.interrupted != nil {
+		failed = s.concludeInterrupted(drained)
 	}
 	var stopped *exitError
 	switch {
@@ -77,12 +76,25 @@ type session struct {
 	correlation uuid.UUID
 	// drainTimeout is told to whoever interrupts.
 	drainTimeout time.Duration
+	// interrupted is nil unless a signal came before the task's end.
+	interrupted *interrupted
+}
 
-	// interrupt is the signal that has ended the waiting for task; nil without.
-	interrupt os.Signal
-	task      uuid.UUID
-	// late is the task's end if its last steps finished while the worker drained.
-	late chan worker.TaskOutcome
+// interrupted is what goes on when a signal has ended the waiting for a task:
+// its running steps are shown until the worker is drained.
+type interrupted struct {
+	signal  os.Signal
+	task    uuid.UUID
+	display *progress.Progress
+	unwatch func()
+	shown   chan struct{} // closed when the display has had the last change
+	end     chan ending   // of the task, if its last steps finish meanwhile
+}
+
+// ending is how a task ended.
+type ending struct {
+	task    engine.Task
+	outcome worker.TaskOutcome
 }
 
 // run submits the task, shows its progress, and prints its outcome.
@@ -91,8 +103,12 @@ func (s *session) run(input json.RawMessage, signals <-chan os.Signal) error {
 	defer cancel()
 	e := s.worker.Engine()
 	// Before the task exists, so that no change is missed.
-	changes, stop := e.Watch(uuid.Nil)
-	defer stop()
+	changes, unwatch := e.Watch(uuid.Nil)
+	defer func() {
+		if s.interrupted == nil {
+			unwatch()
+		}
+	}()
 	task, err := e.Submit(ctx, engine.TaskRequest{
 		Namespace: s.template.Namespace, Name: s.template.Name, Version: s.template.Version, Context: input,
 		CorrelationID: &s.correlation, Initiator: "taskerpy", SourceSystem: "cli", Reason: "taskerpy run --task",
@@ -101,7 +117,11 @@ func (s *session) run(input json.RawMessage, signals <-chan os.Signal) error {
 		return err
 	}
 	display := s.display(task)
-	defer display.Close()
+	defer func() {
+		if s.interrupted == nil {
+			display.Close()
+		}
+	}()
 	settled := make(chan outcome, 1)
 	go func() {
 		t, err := e.Wait(ctx, task.TaskUUID)
@@ -134,7 +154,10 @@ func (s *session) run(input json.RawMessage, signals <-chan os.Signal) error {
 			end = &o.task
 		case sig := <-signals:
 			s.log.Warn(fmt.Sprintf("%v: running steps finish, for %s at most; another signal exits at once", sig, s.drainTimeout))
-			s.interrupt, s.task = sig, task.TaskUUID
+			s.interrupted = &interrupted{
+				signal: sig, task: task.TaskUUID, display: display, unwatch: unwatch, shown: make(chan struct{}), end: make(chan ending, 1),
+			}
+			go s.interrupted.show(changes)
 			return nil
 		}
 	}
@@ -143,6 +166,19 @@ func (s *session) run(input json.RawMessage, signals <-chan os.Signal) error {
 type outcome struct {
 	task engine.Task
 	err  error
+}
+
+// show passes changes of the task on to the display until there are no more.
+func (i *interrupted) show(changes <-chan engine.Change) {
+	defer close(i.shown)
+	if changes == nil {
+		return // the watch has ended before
+	}
+	for c := range changes {
+		if c.TaskUUID == i.task {
+			i.display.Change(c)
+		}
+	}
 }
 
 // progressMode is how progress is shown beside these logs.
@@ -211,33 +247,42 @@ func (s *session) verdict(sum worker.TaskOutcome) string {
 // lookAgain finds out whether the steps that finished while the worker drained
 // were the last ones of a task that nobody waits for any more.
 func (s *session) lookAgain(ctx context.Context) {
-	if s.interrupt == nil {
+	i := s.interrupted
+	if i == nil {
 		return
 	}
 	e := s.worker.Engine()
 	if e.Sync(ctx) != nil {
 		return // the disk; whoever closes the engine says so
 	}
-	t, settled, err := e.Settled(ctx, s.task)
+	t, settled, err := e.Settled(ctx, i.task)
 	if err != nil || !settled {
 		return
 	}
 	if sum, err := s.outcome(ctx, t); err == nil {
-		s.late <- sum
+		i.end <- ending{t, sum}
 	}
 }
 
-// concludeInterrupted says what became of a task until the worker was drained.
-func (s *session) concludeInterrupted() error {
-	code := signalled(s.interrupt)
+// concludeInterrupted says what became of a task until the worker was drained,
+// or could not be.
+func (s *session) concludeInterrupted(drained error) error {
+	i, code := s.interrupted, signalled(s.interrupted.signal)
+	if drained != nil {
+		i.unwatch() // the engine may go on; if it is closed, there are no more changes
+	}
+	<-i.shown
+	i.unwatch()
 	select {
-	case sum := <-s.late:
-		if err := s.printJSON(sum); err != nil {
+	case e := <-i.end:
+		i.display.Finish(e.task)
+		if err := s.printJSON(e.outcome); err != nil {
 			return err
 		}
-		return &exitError{code, fmt.Errorf("%v: %s", s.interrupt, s.verdict(sum))}
+		return &exitError{code, fmt.Errorf("%v: %s", i.signal, s.verdict(e.outcome))}
 	default:
-		return &exitError{code, fmt.Errorf("%v: task %s is not finished; `taskerpy run` with the same handlers and data file takes it up", s.interrupt, s.task)}
+		i.display.Close()
+		return &exitError{code, fmt.Errorf("%v: task %s is not finished; `taskerpy run` with the same handlers and data file takes it up", i.signal, i.task)}
 	}
 }
 
