@@ -36,6 +36,7 @@ type Poller struct {
 	queue   queue
 	pending map[uuid.UUID]*polled
 	room    chan struct{} // has room for one: the queue has become shorter
+	fewer   chan struct{} // has room for one: fewer steps wait for an answer
 
 	stopClaim context.CancelFunc
 	wg        sync.WaitGroup
@@ -45,8 +46,11 @@ type Poller struct {
 type PollerOptions struct {
 	Source   Source
 	WorkerID string
-	Metrics  Metrics      // nil observes nothing
-	Log      *slog.Logger // nil discards
+	// HandsBack tells that the source, when it is closed, hands back what it
+	// was given no result for: Drain then fails nothing.
+	HandsBack bool
+	Metrics   Metrics      // nil observes nothing
+	Log       *slog.Logger // nil discards
 }
 
 // polled is a step that the program has and did not answer yet.
@@ -63,7 +67,7 @@ func NewPoller(o PollerOptions) *Poller {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Poller{o: o, pending: map[uuid.UUID]*polled{}, room: make(chan struct{}, 1)}
+	return &Poller{o: o, pending: map[uuid.UUID]*polled{}, room: make(chan struct{}, 1), fewer: make(chan struct{}, 1)}
 }
 
 // Start begins to claim steps until Drain or the end of ctx.
@@ -104,9 +108,10 @@ func (p *Poller) claim(ctx context.Context) {
 	}
 }
 
-// Drain is StopClaiming, and fails the steps that the program has not answered
-// retryably: their source runs them again. A Poller that was never started, or
-// is drained already, is fine.
+// Drain is StopClaiming, and forgets the steps that the program has not
+// answered. Unless the source hands them back, it fails them retryably: their
+// source runs them again. A Poller that was never started, or is drained
+// already, is fine.
 func (p *Poller) Drain(ctx context.Context) error {
 	if err := p.StopClaiming(ctx); err != nil {
 		return err
@@ -115,6 +120,9 @@ func (p *Poller) Drain(ctx context.Context) error {
 	left := slices.Collect(maps.Values(p.pending))
 	clear(p.pending)
 	p.mu.Unlock()
+	if p.o.HandsBack {
+		return nil
+	}
 	for _, step := range left {
 		p.fail(step, "worker_lost", "the worker stopped before the step was done")
 	}
@@ -150,6 +158,31 @@ func (p *Poller) StopClaiming(ctx context.Context) error {
 	}
 }
 
+// AwaitAnswers waits until the program has answered every step that it has.
+// When ctx ends first it returns its error.
+func (p *Poller) AwaitAnswers(ctx context.Context) error {
+	for {
+		left := p.Stats().Pending
+		if left == 0 {
+			return nil
+		}
+		select {
+		case <-p.fewer:
+		case <-ctx.Done():
+			return fmt.Errorf("%d steps still running: %w", left, ctx.Err())
+		}
+	}
+}
+
+// forget takes a step off those that wait for an answer. p.mu is held.
+func (p *Poller) forget(event uuid.UUID) {
+	delete(p.pending, event)
+	select {
+	case p.fewer <- struct{}{}:
+	default:
+	}
+}
+
 // Poll returns the event of the next step, nil when none waits.
 func (p *Poller) Poll() *Step {
 	for {
@@ -178,7 +211,7 @@ func (p *Poller) Poll() *Step {
 func (p *Poller) revoke(step *Step) {
 	p.mu.Lock()
 	_, waits := p.pending[step.EventID]
-	delete(p.pending, step.EventID)
+	p.forget(step.EventID)
 	p.mu.Unlock()
 	if waits {
 		p.o.Source.Complete(step, Result{Outcome: Unstarted})
@@ -263,7 +296,7 @@ func (p *Poller) Checkpoint(event uuid.UUID, checkpoint []byte) bool {
 func (p *Poller) answered(event uuid.UUID) (*polled, bool) {
 	p.mu.Lock()
 	step, ok := p.pending[event]
-	delete(p.pending, event)
+	p.forget(event)
 	p.mu.Unlock()
 	if !ok {
 		p.o.Log.Warn("answer for an event that nobody waits for", "event_id", event)
@@ -322,7 +355,7 @@ func (p *Poller) take(which func(*polled) bool) []*polled {
 	for event, s := range p.pending {
 		if which(s) {
 			taken = append(taken, s)
-			delete(p.pending, event)
+			p.forget(event)
 		}
 	}
 	return taken

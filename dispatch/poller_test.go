@@ -145,6 +145,40 @@ func TestDrainGivesBackWhatIsNotDone(t *testing.T) {
 	})
 }
 
+func TestDrainLeavesItToASourceThatHandsBackToDoSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSource()
+		p := dispatch.NewPoller(dispatch.PollerOptions{Source: s, HandsBack: true})
+		p.Start(t.Context())
+		submitEvents(s, 1)
+		step := p.Poll()
+		require.NoError(t, p.Drain(t.Context()))
+		_, completed := s.counts()
+		require.Zero(t, completed)
+		done, err := p.Complete(step.EventID, []byte(`{"success":true}`))
+		require.NoError(t, err)
+		require.False(t, done)
+	})
+}
+
+func TestAnswersAreAwaitedUntilTheTimeIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSource()
+		p := polling(t, s)
+		require.NoError(t, p.AwaitAnswers(t.Context()))
+		submitEvents(s, 2)
+		first, second := p.Poll(), p.Poll()
+		time.AfterFunc(time.Second, func() { p.Checkpoint(first.EventID, []byte(`{}`)) })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		err := p.AwaitAnswers(ctx)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorContains(t, err, "1 steps still running")
+		time.AfterFunc(time.Second, func() { p.Checkpoint(second.EventID, []byte(`{}`)) })
+		require.NoError(t, p.AwaitAnswers(t.Context()))
+	})
+}
+
 func TestAStepsOwnTimeoutIsHonoured(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSource()

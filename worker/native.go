@@ -63,7 +63,7 @@ func (n *natives) native(name string, payload []byte) ([]byte, error) {
 		case "bootstrap_worker":
 			return n.program.bootstrap(payload)
 		case "stop_worker":
-			return n.program.stop()
+			return n.program.finish()
 		}
 	}
 	if s := n.running.Load(); s != nil {

@@ -52,6 +52,10 @@ type ProgramConfig struct {
 	// Serve, when not nil, serves the REST API of a started worker and returns
 	// its URL and how to stop it.
 	Serve func(s Served) (url string, stop func(context.Context) error, err error)
+	// DrainTimeout is how long stop_worker, which begins the drain if
+	// transition_to_graceful_shutdown did not, lets the program finish the
+	// steps that it has: counted from there, and 0 for not at all.
+	DrainTimeout time.Duration
 	// Stderr receives what is worth saying before a log exists.
 	Stderr io.Writer
 }
@@ -63,6 +67,8 @@ type Served struct {
 	Deployment *postgres.Source
 	Templates  []*template.Template
 	Events     func() domainevent.Stats
+	// Draining is done from the beginning of the worker's drain.
+	Draining context.Context
 }
 
 // programWorker is one started worker: a service.
@@ -73,8 +79,12 @@ type programWorker struct {
 	publisher *domainevent.Publisher
 	unserve   func(context.Context) error
 
+	draining context.Context // done from the beginning of the drain
+	drain    context.CancelFunc
+
 	mu       sync.Mutex
-	stopping bool // by transition_to_graceful_shutdown
+	stopping bool      // by transition_to_graceful_shutdown
+	drainsAt time.Time // when the drain began; zero before
 }
 
 // NewProgram makes a Program.
@@ -180,10 +190,11 @@ func (p *Program) start(ctx context.Context) (*programWorker, error) {
 		return nil, err
 	}
 	w := &programWorker{sources: from, status: newStatus(p.c.Config, ts), unserve: func(context.Context) error { return nil }}
+	w.draining, w.drain = context.WithCancel(context.WithoutCancel(ctx))
 	w.publisher = domainevent.New(domainevent.Options{Source: w.source(), Python: domainevent.NewBuiltIn(p.c.Log), Remote: w.deployment != nil, Observer: p.c.EventObserver, Log: p.c.Log})
 	if p.c.Serve != nil {
 		var url string
-		url, w.unserve, err = p.c.Serve(Served{w.engine, w.deployment, ts, w.publisher.Stats})
+		url, w.unserve, err = p.c.Serve(Served{w.engine, w.deployment, ts, w.publisher.Stats, w.draining})
 		if err != nil {
 			return nil, errors.Join(err, w.source().Close(ctx))
 		}
@@ -194,7 +205,9 @@ func (p *Program) start(ctx context.Context) (*programWorker, error) {
 	if err := w.publisher.Start(ctx); err != nil {
 		return nil, errors.Join(err, w.unserve(ctx), w.source().Close(ctx))
 	}
-	w.poller = dispatch.NewPoller(dispatch.PollerOptions{Source: w.source(), WorkerID: p.c.WorkerID, Metrics: w.status.counts, Log: p.c.Log})
+	w.poller = dispatch.NewPoller(dispatch.PollerOptions{
+		Source: w.source(), WorkerID: p.c.WorkerID, HandsBack: w.deployment != nil, Metrics: w.status.counts, Log: p.c.Log,
+	})
 	w.status.core, w.status.pool, w.status.pending, w.status.bus = w.core, w.pool, w.poller.Stats, w.publisher.Bus()
 	w.poller.Start(ctx)
 	return w, nil
@@ -241,7 +254,46 @@ func (p *Program) stop() ([]byte, error) {
 	return json.Marshal("Worker system stopped")
 }
 
+// finish is stop after the program has finished the steps that it has, or the
+// time for that is over.
+func (p *Program) finish() ([]byte, error) {
+	p.mu.Lock()
+	w, timeout := p.current, p.c.DrainTimeout
+	p.mu.Unlock()
+	if w != nil && timeout > 0 {
+		if err := w.finishSteps(w.beginDrain().Add(timeout)); err != nil {
+			p.c.Log.Warn("not drained in time; those steps are run again", "timeout", timeout.String(), "error", err)
+		}
+	}
+	return p.stop()
+}
+
+// beginDrain makes readiness fail, and tells when the drain began.
+func (w *programWorker) beginDrain() time.Time {
+	w.drain()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.drainsAt.IsZero() {
+		w.drainsAt = time.Now()
+	}
+	return w.drainsAt
+}
+
+// finishSteps gives the program no more steps and waits until it has answered
+// those that it has, or the time for that is over.
+func (w *programWorker) finishSteps(deadline time.Time) error {
+	stopping, cancel := context.WithTimeout(context.Background(), programStopTimeout)
+	defer cancel()
+	if err := w.poller.StopClaiming(stopping); err != nil {
+		return err
+	}
+	answering, cancel := context.WithDeadline(context.Background(), deadline)
+	defer cancel()
+	return w.poller.AwaitAnswers(answering)
+}
+
 func (w *programWorker) stop(ctx context.Context) error {
+	w.beginDrain()
 	return errors.Join(w.poller.Drain(ctx), w.publisher.Drain(ctx), w.unserve(ctx), w.source().Close(ctx))
 }
 
@@ -302,6 +354,7 @@ func (w *programWorker) call(name string, payload []byte) ([]byte, error) {
 // beGraceful stops handing out steps. Those that the program has can be
 // completed until stop_worker.
 func (w *programWorker) beGraceful() ([]byte, error) {
+	w.beginDrain()
 	ctx, cancel := context.WithTimeout(context.Background(), programStopTimeout)
 	defer cancel()
 	if err := w.poller.StopClaiming(ctx); err != nil {

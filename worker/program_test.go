@@ -268,6 +268,38 @@ func TestAGracefulWorkerTakesResultsButGivesNoSteps(t *testing.T) {
 	require.Equal(t, "complete", done.Status)
 }
 
+func TestStoppingLetsTheProgramFinishItsStepWithinTheDrain(t *testing.T) {
+	var draining context.Context
+	engines := make(chan *engine.Engine, 1)
+	p, _ := newProgram(t, func(c *ProgramConfig) {
+		c.DrainTimeout = time.Minute
+		c.Serve = func(s Served) (string, func(context.Context) error, error) {
+			draining = s.Draining
+			engines <- s.Engine
+			return "", func(context.Context) error { return nil }, nil
+		}
+	})
+	pay(t, bootstrapped(t, p, engines))
+	event := poll(t, p)
+	stopped := make(chan error, 1)
+	go func() {
+		_, err := p.natives.native("stop_worker", nil)
+		stopped <- err
+	}()
+	<-draining.Done()
+	require.Equal(t, "true", complete(t, p, event.ID, `{"success":true}`))
+	require.NoError(t, <-stopped)
+}
+
+func TestAStepThatOutlastsTheDrainIsFailedByTheEmbeddedEngine(t *testing.T) {
+	p, engines := newProgram(t, func(c *ProgramConfig) { c.DrainTimeout = time.Millisecond })
+	pay(t, bootstrapped(t, p, engines))
+	poll(t, p)
+	answer(t, p.natives, "stop_worker", "")
+	bootstrapped(t, p, engines)
+	require.Equal(t, 1, poll(t, p).Step.Step.Attempts)
+}
+
 func TestStoppingPublishesTheEventsOfTheLastStep(t *testing.T) {
 	var stats func() domainevent.Stats
 	engines := make(chan *engine.Engine, 1)

@@ -3,8 +3,10 @@ package e2e_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -128,4 +130,46 @@ func TestTheWorkerProcessOfThePublishedPackageWorksForADeployment(t *testing.T) 
 	require.Equal(t, "complete", c.WaitTask(t.Context(), id).Status)
 	require.NoError(t, r.Process.Signal(syscall.SIGTERM))
 	r.end(t)
+}
+
+// workerProcess starts the process of the published package for a project,
+// polls for its only step, and is told to stop while it runs.
+func workerProcess(t *testing.T, p *project, environment ...string) (r *running, id string) {
+	t.Helper()
+	r = start(t, append([]string{
+		"PYTHON_HANDLER_PATH=" + filepath.Join(built.Root(), "tests", "e2e", "handlers"), "TASKER_TEMPLATE_PATH=" + p.templates,
+	}, environment...), "worker")
+	r.await(t, "the worker is ready", func() bool { return r.api.Get(t.Context(), "/health/ready", nil) == nil })
+	id = p.create("flow", nil)
+	p.awaitNotes("entered", 1)
+	require.NoError(t, r.Process.Signal(syscall.SIGTERM))
+	return r, id
+}
+
+// once is a step at the gate that has one attempt.
+const once = "{name: one, handler: {callable: steps.Gate}, retry: {retryable: true, max_attempts: 1}}"
+
+func TestTheWorkerProcessFinishesItsStepWhenItIsStopped(t *testing.T) {
+	p := newProject(t, shared, "polledlast", once)
+	r, id := workerProcess(t, p)
+	require.Eventually(t, func() bool {
+		var refusal *cluster.StatusError
+		return errors.As(r.api.Get(t.Context(), "/health/ready", nil), &refusal) && refusal.Status == http.StatusServiceUnavailable
+	}, 3*time.Second, 5*time.Millisecond, "it is not ready from the beginning of its drain")
+	p.open()
+	r.end(t)
+	p.requireDone([]string{id})
+	require.Equal(t, 1, p.steps(id)[0].Attempts)
+	require.Equal(t, 1, p.noted("entered")[p.steps(id)[0].ID])
+}
+
+func TestAStepThatOutlastsTheDrainOfTheWorkerProcessIsRunByAnotherWorker(t *testing.T) {
+	p := newProject(t, shared, "polledoutlasting", once)
+	r, id := workerProcess(t, p, "TASKER_DRAIN_TIMEOUT=1s")
+	r.end(t)
+	require.Contains(t, r.output.String(), "1 steps still running")
+	p.open()
+	p.worker("--visibility-timeout", "1h", "--poll-interval", "10m")
+	p.requireDone([]string{id})
+	require.Equal(t, 1, p.steps(id)[0].History.count("in_progress", "enqueued"))
 }

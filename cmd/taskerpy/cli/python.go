@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -77,7 +78,7 @@ func (a *app) program(s *settings, c *config.Config, l *logging, args []string, 
 	if c.WorkerID == "" {
 		c.WorkerID = worker.DefaultID()
 	}
-	pc, err := a.programConfig(c, l, serving)
+	pc, err := a.programConfig(c, l, args, serving)
 	if err != nil {
 		return err
 	}
@@ -90,7 +91,7 @@ func (a *app) program(s *settings, c *config.Config, l *logging, args []string, 
 		if err != nil {
 			return worker.ProgramConfig{}, err
 		}
-		again, err := a.programConfig(c, l, serving)
+		again, err := a.programConfig(c, l, args, serving)
 		again.Reload = pc.Reload
 		return again, err
 	}
@@ -105,7 +106,7 @@ func (a *app) program(s *settings, c *config.Config, l *logging, args []string, 
 }
 
 // programConfig is what the configuration means for a program.
-func (a *app) programConfig(c *config.Config, l *logging, serving func(url string)) (worker.ProgramConfig, error) {
+func (a *app) programConfig(c *config.Config, l *logging, args []string, serving func(url string)) (worker.ProgramConfig, error) {
 	known, err := authenticator(c.Auth)
 	if err != nil {
 		return worker.ProgramConfig{}, err
@@ -122,7 +123,7 @@ func (a *app) programConfig(c *config.Config, l *logging, serving func(url strin
 		wc.Endpoint, wc.EndpointHeaders = c.Orchestration.URL, orchestrationHeaders(c.Orchestration)
 	}
 	return worker.ProgramConfig{
-		Config: wc, Stderr: a.err,
+		Config: wc, Stderr: a.err, DrainTimeout: programDrain(c, args),
 		Serve: func(s worker.Served) (string, func(context.Context) error, error) {
 			url, stop, err := serveProgram(c, l, known, m, s)
 			if err == nil {
@@ -131,6 +132,16 @@ func (a *app) programConfig(c *config.Config, l *logging, serving func(url strin
 			return url, stop, err
 		},
 	}, nil
+}
+
+// programDrain is how long a program may take for its steps once it stops its
+// worker. The server's handlers run on a thread of their own; other programs
+// may stop the worker on the very thread that would have to answer.
+func programDrain(c *config.Config, args []string) time.Duration {
+	if len(args) > 1 && args[0] == "-m" && (args[1] == serverModule || args[1] == serverScript) {
+		return c.DrainTimeout
+	}
+	return 0
 }
 
 // serveProgram serves the REST API of a worker that a program started.
@@ -158,6 +169,7 @@ func serveProgram(
 	if err := s.Start(context.Background(), c.Listen); err != nil {
 		return "", nil, err
 	}
+	context.AfterFunc(of.Draining, s.Drain)
 	return "http://" + s.Addr(), s.Stop, nil
 }
 

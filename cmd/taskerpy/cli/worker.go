@@ -12,8 +12,12 @@ import (
 	"github.com/tasker-systems/taskerpy/config"
 )
 
-// serverModule is the program that workers of the published package run.
-const serverModule = "tasker_core.server"
+// serverModule is the program that workers of the published package run;
+// serverScript is its other name.
+const (
+	serverModule = "tasker_core.server"
+	serverScript = "tasker_core.bin.server"
+)
 
 func (a *app) workerCommand() *cobra.Command {
 	var s settings
@@ -33,7 +37,9 @@ and images that expect the process, its log lines, signals and exit codes.
   RUST_LOG               the level of the log, unless --log-level is given
   HOSTNAME               the worker's name in results
 
-SIGTERM and SIGINT stop it: the running step finishes. SIGUSR1 logs how the worker is.
+SIGTERM and SIGINT stop it: the running step finishes within --drain-timeout. If it does
+not, another worker of the deployment runs it, or the next start. SIGUSR1 logs how the
+worker is.
 
 Exit codes: 0 stopped by a signal; 1 the shutdown met an error; 2 the command line or the
 configuration is wrong; 3 a worker runs already, or Python cannot be used; 4 the start, or
@@ -63,7 +69,7 @@ the worker later, failed.`,
 		},
 	}
 	s.register(cmd, "templates", "python", "listen", "data", "strict", "environment", "log_format", "log_level",
-		"allowed_hosts", "keep", "staleness",
+		"drain_timeout", "allowed_hosts", "keep", "staleness",
 		"auth_keys", "auth_key_header", "auth_public_key", "auth_jwks_url", "auth_issuer", "auth_audience", "auth_strict")
 	return cmd
 }

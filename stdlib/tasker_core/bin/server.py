@@ -237,6 +237,8 @@ def _start(stops: list[tuple[str, Callable[[], Any]]]) -> bool:
     poller.on_error(report)
     poller.start()
     stops.append(("poller", lambda: poller.stop(timeout=_POLLER_STOP_SECONDS)))
+    # Stopped first: the worker is not ready any more while its last step runs.
+    stops.append(("intake", _stop_intake))
 
     logger.info(_RULE)
     logger.info("Worker ready and processing tasks")
@@ -269,9 +271,14 @@ def _shut_down(stops: list[tuple[str, Callable[[], Any]]]) -> bool:
     return clean
 
 
-def _stop_host() -> None:
+def _stop_intake() -> None:
     if is_worker_running():
         transition_to_graceful_shutdown()
+
+
+def _stop_host() -> None:
+    """Stop the host's worker, which waits for the step that runs still."""
+    if is_worker_running():
         stop_worker()
 
 

@@ -178,6 +178,24 @@ def test_an_orderly_end_gives_zero(quiet: FakeHost, monkeypatch: pytest.MonkeyPa
     ]
 
 
+def test_no_step_comes_from_the_beginning_of_the_shutdown(
+    quiet: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker stayed ready, and claimed steps, until its last step had ended."""
+    before: list[str] = []
+    really_stop = EventPoller.stop
+
+    def stop(poller: EventPoller, timeout: float) -> None:
+        before.extend(quiet.calls)
+        really_stop(poller, timeout)
+
+    stop_when(monkeypatch)
+    monkeypatch.setattr(EventPoller, "stop", stop)
+    assert server.main() == 0
+    assert "transition_to_graceful_shutdown" in before
+    assert "stop_worker" not in before
+
+
 def test_namespace_and_level_reach_the_host(
     quiet: FakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
