@@ -112,6 +112,17 @@ func TestAWorkerTellsHowItIs(t *testing.T) {
 	require.JSONEq(t, `{"base_url": "http://127.0.0.1:8083"}`, answer(t, n, "client_endpoint", ""))
 }
 
+func TestClientsInHandlersAreToldWhatTheirRequestsCarryAndHowLongTheyMayTake(t *testing.T) {
+	w := &Worker{status: newStatus(Config{
+		Endpoint: "http://tasker-server:8080", EndpointHeaders: map[string]string{"X-Api-Key": "sesame"}, EndpointTimeout: 1500 * time.Millisecond,
+	}, nil)}
+	w.status.core = func() string { return "Running" }
+	n := &natives{}
+	n.serve(w)
+	require.JSONEq(t, `{"base_url": "http://tasker-server:8080", "headers": {"X-Api-Key": "sesame"}, "timeout_ms": 1500}`,
+		answer(t, n, "client_endpoint", ""))
+}
+
 func TestFinishedStepsAreCountedByHowTheyEnded(t *testing.T) {
 	seen := &countingMetrics{}
 	o := &outcomes{next: seen}

@@ -198,7 +198,7 @@ func (p *Program) start(ctx context.Context) (*programWorker, error) {
 		if err != nil {
 			return nil, errors.Join(err, w.source().Close(ctx))
 		}
-		if w.engine != nil { // a deployment's tasks are the server's
+		if w.status.endpoint == "" { // not the address of another server
 			w.status.endpoint = url
 		}
 	}

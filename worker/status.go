@@ -20,6 +20,7 @@ type status struct {
 	namespaces  []string
 	endpoint    string // of the REST API, "" without one
 	headers     map[string]string
+	timeout     time.Duration // of requests to it, 0 for the client's own
 	concurrency int
 	core        func() string // Running, Stopping, Stopped
 	pool        func() (size, idle int)
@@ -31,7 +32,7 @@ type status struct {
 // newStatus tells what follows from the configuration; core, pending and
 // bus are left to the caller, pool is that of the engine.
 func newStatus(c Config, ts []*template.Template) *status {
-	s := &status{environment: c.Environment, endpoint: c.Endpoint, headers: c.EndpointHeaders, concurrency: c.Concurrency, counts: &outcomes{next: c.Metrics}, namespaces: []string{}}
+	s := &status{environment: c.Environment, endpoint: c.Endpoint, headers: c.EndpointHeaders, timeout: c.EndpointTimeout, concurrency: c.Concurrency, counts: &outcomes{next: c.Metrics}, namespaces: []string{}}
 	s.pool = (&sources{}).pool
 	if s.environment == "" {
 		s.environment = "development"
@@ -101,6 +102,9 @@ func (s *status) call(name string) (answer []byte, ok bool, err error) {
 		told := object{"base_url": s.endpoint}
 		if len(s.headers) > 0 {
 			told["headers"] = s.headers
+		}
+		if s.timeout > 0 {
+			told["timeout_ms"] = max(s.timeout.Milliseconds(), 1)
 		}
 		v = told
 	case "poll_in_process_events":

@@ -72,6 +72,9 @@ type Config struct {
 	Endpoint string
 	// EndpointHeaders go with each request to it. They are secrets.
 	EndpointHeaders map[string]string
+	// EndpointTimeout is how long clients wait for an answer of it; 0 is theirs
+	// to choose.
+	EndpointTimeout time.Duration
 
 	Log      *slog.Logger // nil discards
 	LogLevel slog.Level   // what Python's logging passes on

@@ -137,27 +137,34 @@ class Endpoint(NamedTuple):
 
     @classmethod
     def configured(cls, ask_host: Callable[[], Any]) -> "Endpoint":
-        """Return what the environment says, or else what the host says.
+        """Return what the host says, or else what the environment says.
 
         ``ask_host`` returns a dict with ``base_url`` and, if they differ from
         the usual, ``timeout_ms`` and ``headers``; or ``None`` if the host has
-        no orchestration client.
+        no orchestration client. The host has the environment in what it says,
+        and files and flags besides.
 
         Raises:
             RuntimeError: there is no API, its address is not usable, or
                 whatever ``ask_host`` raises.
         """
         url = os.environ.get(_URL_VARIABLE, "").strip()
-        if url:
-            return cls(_checked_url(url, _URL_VARIABLE), _timeout(None), _credentials())
-        told = ask_host()
-        if told is None:
+        try:
+            told = ask_host()
+        except RuntimeError:
+            if not url:
+                raise
+            told = None  # there is no worker to ask
+        if told is not None:
+            timeout_ms = told.get("timeout_ms")
+            return cls(
+                _checked_url(told["base_url"], "the orchestration client's base_url"),
+                _timeout() if timeout_ms is None else timeout_ms / 1000,
+                tuple((told.get("headers") or {}).items()) or _credentials(),
+            )
+        if not url:
             raise RuntimeError(_NOT_CONFIGURED)
-        return cls(
-            _checked_url(told["base_url"], "the orchestration client's base_url"),
-            _timeout(told.get("timeout_ms")),
-            tuple((told.get("headers") or {}).items()) or _credentials(),
-        )
+        return cls(_checked_url(url, _URL_VARIABLE), _timeout(), _credentials())
 
 
 class Api:
@@ -457,7 +464,7 @@ def _checked_url(url: str, where: str) -> str:
     return url.rstrip("/")
 
 
-def _timeout(told_ms: Any) -> float:
+def _timeout() -> float:
     text = os.environ.get(_TIMEOUT_VARIABLE, "").strip()
     if text:
         if not (text.isascii() and text.isdigit()) or int(text) == 0:
@@ -466,7 +473,7 @@ def _timeout(told_ms: Any) -> float:
                 "milliseconds"
             )
         return int(text) / 1000
-    return _DEFAULT_TIMEOUT_SECONDS if told_ms is None else told_ms / 1000
+    return _DEFAULT_TIMEOUT_SECONDS
 
 
 def _credentials() -> tuple[tuple[str, str], ...]:

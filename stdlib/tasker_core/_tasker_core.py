@@ -380,7 +380,7 @@ def _is_text(text: str) -> bool:
 
 
 def _api() -> _rest.Api:
-    """Return the orchestration API; the host knows its address if nobody has set one."""
+    """Return the orchestration API; the host knows its address, if there is one."""
     return _rest.Api(_rest.Endpoint.configured(lambda: _enter("client_endpoint")))
 
 

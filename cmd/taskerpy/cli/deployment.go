@@ -38,6 +38,16 @@ func deploymentOptions(c *config.Config) (*postgres.Options, error) {
 	}, nil
 }
 
+// tellOrchestration tells clients in handlers where the orchestration API is:
+// in a deployment, and wherever somebody has named one. Others are left with
+// the worker's own API.
+func tellOrchestration(wc *worker.Config, c *config.Config) {
+	wc.EndpointTimeout = c.Orchestration.Timeout
+	if deploys(c) || c.Origin("orchestration_url") != config.Default {
+		wc.Endpoint, wc.EndpointHeaders = c.Orchestration.URL, orchestrationHeaders(c.Orchestration)
+	}
+}
+
 // orchestrationHeaders authenticate clients in handlers to a deployment's API.
 func orchestrationHeaders(o config.OrchestrationClient) map[string]string {
 	switch {

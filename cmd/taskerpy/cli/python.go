@@ -120,8 +120,8 @@ func (a *app) programConfig(c *config.Config, l *logging, args []string, serving
 			return worker.ProgramConfig{}, err
 		}
 		wc.Metrics, wc.Deployment.Observer, wc.EventObserver = m, m, m
-		wc.Endpoint, wc.EndpointHeaders = c.Orchestration.URL, orchestrationHeaders(c.Orchestration)
 	}
+	tellOrchestration(&wc, c)
 	return worker.ProgramConfig{
 		Config: wc, Stderr: a.err, DrainTimeout: programDrain(c, args),
 		Serve: func(s worker.Served) (string, func(context.Context) error, error) {

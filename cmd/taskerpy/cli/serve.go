@@ -105,6 +105,7 @@ func servedConfig(
 		m := metrics.New(info)
 		wc.Metrics, wc.CommitObserver = m, m.Committed
 		wc.Endpoint, wc.EndpointHeaders = "http://"+address, ownHeaders(known)
+		tellOrchestration(&wc, c)
 		return wc, m, nil
 	}
 	m := metrics.NewForDeployment(info)
@@ -113,7 +114,7 @@ func servedConfig(
 		return wc, m, err
 	}
 	wc.Metrics, wc.Deployment.Observer, wc.EventObserver = m, m, m
-	wc.Endpoint, wc.EndpointHeaders = c.Orchestration.URL, orchestrationHeaders(c.Orchestration)
+	tellOrchestration(&wc, c)
 	return wc, m, nil
 }
 

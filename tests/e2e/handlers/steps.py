@@ -6,7 +6,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tasker_core import PermanentError, RetryableError, StepContext, StepHandler, StepHandlerResult
+from tasker_core import (
+    PermanentError,
+    RetryableError,
+    StepContext,
+    StepHandler,
+    StepHandlerResult,
+    TaskerClient,
+)
 
 POLL = 0.005
 
@@ -132,3 +139,18 @@ class Decide(StepHandler):
     def call(self, context: StepContext) -> StepHandlerResult:
         """Return the outcome."""
         return self.success({"decision_point_outcome": context.input_data["outcome"], "value": 1})
+
+
+class Ask(StepHandler):
+    """Ask the orchestration API how it is."""
+
+    handler_name = "steps.Ask"
+
+    def call(self, context: StepContext) -> StepHandlerResult:
+        """Leave what it has said for the test."""
+        try:
+            said = str(TaskerClient().health_check().status)
+        except RuntimeError as error:
+            said = str(error)
+        (Path(context.input_data["notes"]) / "said").write_text(said)
+        return self.success(value(context))

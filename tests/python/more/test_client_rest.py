@@ -319,12 +319,34 @@ def test_the_host_tells_the_address_if_nobody_has_set_one(
     assert api.requests[0].headers["x-from"] == "host"
 
 
-def test_the_host_is_not_asked_if_the_environment_tells_the_address(
-    api: FakeApi, host: FakeHost
+@pytest.mark.parametrize("headers", [{}, {"X-From": "host"}])
+def test_what_the_host_says_comes_before_the_environment(
+    api: FakeApi, host: FakeHost, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
 ) -> None:
+    """A flag did not count, nor did a key from a file, where the variable was set."""
+    host.answers["client_endpoint"] = {
+        "base_url": api.url,
+        "timeout_ms": 1500,
+        "headers": headers,
+    }
+    monkeypatch.setenv("TASKER_ORCHESTRATION_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("TASKER_ORCHESTRATION_TIMEOUT_MS", "1")
     api.answers((200, a_task()))
-    _tasker_core.client_get_task(TASK)
-    assert host.calls == []
+    assert _tasker_core.client_get_task(TASK) == a_task()
+    assert {key.lower(): value for key, value in headers.items()}.items() <= (
+        api.requests[0].headers.items()
+    )
+
+
+def test_the_environment_counts_where_there_is_no_worker(api: FakeApi, host: FakeHost) -> None:
+    api.answers((200, a_task()))
+    assert _tasker_core.client_get_task(TASK) == a_task()
+
+
+def test_the_environment_counts_where_the_host_has_no_client(api: FakeApi, host: FakeHost) -> None:
+    host.answers["client_endpoint"] = None
+    api.answers((200, a_task()))
+    assert _tasker_core.client_get_task(TASK) == a_task()
 
 
 def test_without_worker_and_address_there_is_no_client() -> None:
