@@ -130,6 +130,8 @@ func TestTheWorkerProcessOfThePublishedPackageWorksForADeployment(t *testing.T) 
 	require.Equal(t, "complete", c.WaitTask(t.Context(), id).Status)
 	require.NoError(t, r.Process.Signal(syscall.SIGTERM))
 	r.end(t)
+	require.Contains(t, r.output.String(), "taskerpy worker works for a deployment  url="+r.api.URL+" orchestration="+shared.ServerURL())
+	require.NotContains(t, r.output.String(), "taskerpy.db")
 }
 
 // workerProcess starts the process of the published package for a project,

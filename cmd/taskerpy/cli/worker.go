@@ -64,6 +64,10 @@ the worker later, failed.`,
 			}
 			l := a.newLogging(c, true)
 			return a.program(&s, c, l, []string{"-m", serverModule}, func(url string) {
+				if deploys(c) {
+					l.log.Info("taskerpy worker works for a deployment", "url", url, "orchestration", c.Orchestration.URL)
+					return
+				}
 				l.log.Info("taskerpy worker is running", "url", url, "data", c.Data)
 			})
 		},
