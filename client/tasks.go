@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -24,7 +25,8 @@ func (c *Client) Task(ctx context.Context, id uuid.UUID) (Answer[engine.Task], e
 	return ask[engine.Task](ctx, c, http.MethodGet, nil, nil, "v1", "tasks", id.String())
 }
 
-// CancelTask cancels a task that has not ended.
+// CancelTask cancels a task that has not ended. The answer of tasker-server has
+// an execution status where others have the state (engine-semantics §9.3).
 func (c *Client) CancelTask(ctx context.Context, id uuid.UUID) (Answer[engine.Task], error) {
 	return ask[engine.Task](ctx, c, http.MethodDelete, nil, nil, "v1", "tasks", id.String())
 }
@@ -50,7 +52,7 @@ func (c *Client) Tasks(ctx context.Context, f engine.TaskFilter, limit int) (Ans
 		query.Set("page", strconv.Itoa(page))
 		a, err := ask[engine.TaskList](ctx, c, http.MethodGet, query, nil, "v1", "tasks")
 		if err != nil {
-			return whole, err
+			return whole, unlisted(err, f.Status)
 		}
 		if page == 1 && len(a.Value.Tasks) <= limit && (limit <= perPage || !a.Value.Pagination.HasNext) {
 			return a, nil
@@ -77,6 +79,16 @@ func (c *Client) Tasks(ctx context.Context, f engine.TaskFilter, limit int) (Ans
 	var err error
 	whole.Raw, err = encode(map[string]any{"tasks": raw[:n], "pagination": whole.Value.Pagination})
 	return whole, err
+}
+
+// unlisted explains why tasker-server cannot list tasks: a state other than
+// the two that it knows is an error of its database (engine-semantics §9.3).
+func unlisted(err error, status string) error {
+	refused := (*Error)(nil)
+	if !errors.As(err, &refused) || refused.Status != http.StatusInternalServerError || status == "" || status == "completed" || status == "pending" {
+		return err
+	}
+	return usagef("%s; tasker-server lists tasks that are completed or pending, not %q", refused.Message, status)
 }
 
 // Steps lists the steps of a task as they were created. An unknown task has

@@ -182,6 +182,14 @@ func (t *NaiveTime) UnmarshalJSON(data []byte) error {
 	return fmt.Errorf("%q is no time as in 2006-01-02T15:04:05", text)
 }
 
+// time is the time itself, nil for none.
+func (t *NaiveTime) time() *time.Time {
+	if t == nil {
+		return nil
+	}
+	return &t.Time
+}
+
 // TaskFilter selects tasks for Engine.Tasks, newest first.
 type TaskFilter struct {
 	Namespace, Status, Initiator, SourceSystem string

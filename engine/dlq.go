@@ -276,6 +276,22 @@ type Investigation struct {
 	PriorityScore      float64   `json:"priority_score"`
 }
 
+// UnmarshalJSON reads whole minutes, as they are written here, and fractions, as
+// tasker-server writes them.
+func (i *Investigation) UnmarshalJSON(data []byte) error {
+	type rest Investigation
+	read := struct {
+		*rest
+		MinutesInDLQ       float64 `json:"minutes_in_dlq"`
+		TimeInStateMinutes float64 `json:"time_in_state_minutes"`
+	}{rest: (*rest)(i)}
+	if err := json.Unmarshal(data, &read); err != nil {
+		return err
+	}
+	i.MinutesInDLQ, i.TimeInStateMinutes = int64(read.MinutesInDLQ), int64(read.TimeInStateMinutes)
+	return nil
+}
+
 // Investigations returns up to limit pending entries, the most urgent first:
 // by the weight of the reason plus the minutes since the entry was made.
 func (e *Engine) Investigations(ctx context.Context, limit int) ([]Investigation, error) {

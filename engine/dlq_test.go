@@ -189,6 +189,9 @@ func TestInvestigationsAreInOrderOfReasonAndAge(t *testing.T) {
 		require.Len(t, all, 2)
 		require.Equal(t, 1030.0, all[0].PriorityScore)
 		require.EqualValues(t, 30, all[0].MinutesInDLQ)
+		var read Investigation
+		require.NoError(t, json.Unmarshal([]byte(`{"task_name": "t", "minutes_in_dlq": 30.99, "time_in_state_minutes": 2}`), &read), "as tasker-server writes it")
+		require.Equal(t, Investigation{TaskName: "t", MinutesInDLQ: 30, TimeInStateMinutes: 2}, read)
 		require.EqualValues(t, 30, all[0].TimeInStateMinutes)
 		require.Equal(t, "tests", all[0].NamespaceName)
 		require.Equal(t, "linear", all[0].TaskName)

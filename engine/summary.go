@@ -80,6 +80,23 @@ type SummaryStep struct {
 	Error                 *SummaryError `json:"error"`
 }
 
+// UnmarshalJSON reads times with a zone, as they are written here, and without,
+// as tasker-server writes them in summaries.
+func (s *SummaryStep) UnmarshalJSON(data []byte) error {
+	type rest SummaryStep
+	read := struct {
+		*rest
+		CreatedAt       NaiveTime  `json:"created_at"`
+		CompletedAt     *NaiveTime `json:"completed_at"`
+		LastAttemptedAt *NaiveTime `json:"last_attempted_at"`
+	}{rest: (*rest)(s)}
+	if err := json.Unmarshal(data, &read); err != nil {
+		return err
+	}
+	s.CreatedAt, s.CompletedAt, s.LastAttemptedAt = read.CreatedAt.Time, read.CompletedAt.time(), read.LastAttemptedAt.time()
+	return nil
+}
+
 // SummaryError is why the last attempt of a step failed.
 type SummaryError struct {
 	ErrorType  string `json:"error_type"`

@@ -2,12 +2,23 @@ package engine
 
 import (
 	"encoding/json"
+	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/tasker-systems/taskerpy/dispatch"
 )
+
+func TestAStepOfASummaryIsReadWithAndWithoutZones(t *testing.T) {
+	want := time.Date(2026, 11, 28, 22, 5, 25, 63582000, time.UTC)
+	for _, text := range []string{"2026-11-28T22:05:25.063582", "2026-11-28T22:05:25.063582Z"} {
+		var s SummaryStep
+		require.NoError(t, json.Unmarshal(fmt.Appendf(nil, `{"name": "pay", "attempts": 2, "created_at": %q, "completed_at": %q, "last_attempted_at": null}`, text, text), &s))
+		require.Equal(t, SummaryStep{Name: "pay", Attempts: 2, CreatedAt: want, CompletedAt: &want}, s)
+	}
+}
 
 func TestASummaryHasTheTaskItsTemplateAndItsSteps(t *testing.T) {
 	e := open(t, Options{Path: memory}, routing)

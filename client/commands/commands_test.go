@@ -5,6 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -282,6 +285,38 @@ func TestTaskCancel(t *testing.T) {
 	message, code := refused(t, "task", "cancel", task, "--url", s.url)
 	require.True(t, strings.HasPrefix(message, "cancel task: Cannot cancel a completed task"), message)
 	require.Equal(t, 2, code)
+}
+
+func TestATaskIsShownAsItIsAfterItsCancellation(t *testing.T) {
+	t.Parallel()
+	const id = "0190d0a0-0000-7000-8000-000000000001"
+	// tasker-server says how execution stood.
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		status := "cancelled"
+		if r.Method == http.MethodDelete {
+			status = "waiting_for_dependencies"
+		}
+		_, _ = fmt.Fprintf(w, `{"task_uuid": %q, "status": %q}`, id, status)
+	}))
+	t.Cleanup(s.Close)
+	out, _, err := asked(t, nil, "task", "cancel", id, "--url", s.URL)
+	require.NoError(t, err)
+	require.Equal(t, "task "+id+" is cancelled\n", out)
+}
+
+func TestAStateThatTheServerCannotListByIsToldAsSuch(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusInternalServerError)
+		_, _ = w.Write([]byte(`{"error": {"code": "DATABASE_ERROR", "message": "Database operation failed"}}`))
+	}))
+	t.Cleanup(s.Close)
+	_, code, err := asked(t, nil, "task", "list", "--status", "error", "--url", s.URL)
+	require.EqualError(t, err, `Database operation failed; tasker-server lists tasks that are completed or pending, not "error"`)
+	require.Equal(t, 2, code)
+	_, code, err = asked(t, nil, "task", "list", "--status", "completed", "--url", s.URL)
+	require.EqualError(t, err, "Database operation failed")
+	require.Equal(t, 3, code)
 }
 
 func TestJSONIsTheServersAnswerIndented(t *testing.T) {

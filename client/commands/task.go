@@ -116,6 +116,11 @@ func (o Options) taskCancel() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("cancel task: %w", err)
 			}
+			if a.Value.Status != engine.TaskCancelled.String() {
+				if a, err = c.Task(cmd.Context(), task); err != nil {
+					return fmt.Errorf("task %s was cancelled, but cannot be read: %w", task, err)
+				}
+			}
 			return print(cmd, out, a, func(t engine.Task) error {
 				_, err := fmt.Fprintf(cmd.OutOrStdout(), "task %s is %s\n", t.TaskUUID, t.Status)
 				return err
