@@ -47,6 +47,10 @@ func (h Health) About() HealthInfo {
 	return h.Info
 }
 
+// OfWorker tells whether a worker has answered. A taskerpy with an embedded
+// engine is one besides.
+func (h Health) OfWorker() bool { return h.WorkerID != "" || h.SystemInfo.Version != "" }
+
 // CheckNames are the names of the checks in alphabetical order.
 func (h Health) CheckNames() []string { return slices.Sorted(maps.Keys(h.Checks)) }
 

@@ -84,10 +84,20 @@ func (s *sides) look(ctx context.Context) ([]client.Server, error) {
 	return all, nil
 }
 
+// look asks one server. That which should be both sides may be the one of
+// tasker-server only, which is no worker either.
 func look(ctx context.Context, c *client.Client, side string) client.Server {
 	s := client.Server{Side: side, Address: c.Address()}
 	if s.Answer, s.Err = c.Health(ctx); s.Err == nil {
 		s.Ready, s.Why, s.Err = c.Ready(ctx)
+	}
+	if s.Err == nil && !s.Value.OfWorker() {
+		switch side {
+		case bothSides:
+			s.Side = orchestrationSide
+		case workerSide:
+			s.Err = usagef("no worker at %s but an orchestration server; say with TASKER_WORKER_URL or --url where the worker is", s.Address)
+		}
 	}
 	if s.Err != nil {
 		s.Why = s.Err.Error()

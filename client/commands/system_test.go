@@ -165,6 +165,26 @@ func TestTheStatusAndHealthOfOneWorker(t *testing.T) {
 	require.Equal(t, 2, code)
 }
 
+func TestAnOrchestrationServerIsNoWorker(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(`{"status": "healthy", "timestamp": "2026-02-03T10:00:00Z", "checks": {}, "info": {"version": "0.1.8", "environment": "test"}}`))
+	}))
+	t.Cleanup(s.Close)
+	env := map[string]string{"TASKER_ORCHESTRATION_URL": s.URL}
+	out, _, err := asked(t, env, "system", "health")
+	require.NoError(t, err)
+	require.Equal(t, "orchestration at "+s.URL, string(bytes.Split([]byte(out), []byte("\n"))[0]))
+	for _, args := range [][]string{{"worker", "list"}, {"worker", "status"}, {"worker", "health"}, {"system", "health", "--workers"}} {
+		out, code, err := asked(t, env, args...)
+		if args[0] == "worker" {
+			require.Empty(t, out)
+		}
+		require.EqualError(t, err, "no worker at "+s.URL+" but an orchestration server; say with TASKER_WORKER_URL or --url where the worker is", args)
+		require.Equal(t, 2, code)
+	}
+}
+
 func TestWorkersAsJSON(t *testing.T) {
 	t.Parallel()
 	ours := serve(t, "w1")

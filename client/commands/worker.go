@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -27,7 +28,8 @@ func (w *workers) register(cmd *cobra.Command) {
 		"address of a running worker `URL`; may be repeated (default: TASKER_WORKER_URL, TASKER_ORCHESTRATION_URL, "+client.DefaultURL+")")
 }
 
-// look asks the workers how they are, and which namespaces they have.
+// look asks the workers how they are, and which namespaces they have. A server
+// that is no worker is an error.
 func (w *workers) look(ctx context.Context) ([]client.Server, error) {
 	urls := w.urls
 	if len(urls) == 0 {
@@ -44,6 +46,10 @@ func (w *workers) look(ctx context.Context) ([]client.Server, error) {
 			return nil, err
 		}
 		s := look(ctx, c, workerSide)
+		if stranger := (*UsageError)(nil); errors.As(s.Err, &stranger) {
+			c.Close()
+			return nil, stranger
+		}
 		if s.Namespaces = s.Value.About().Namespaces; s.Err == nil && s.Namespaces == nil {
 			if s.Namespaces, s.Err = c.Namespaces(ctx); s.Err != nil {
 				s.Why = s.Err.Error()
