@@ -128,6 +128,7 @@ type Report struct {
 	LeftOut   []*template.Template // none of their handlers is here
 	Findings  []template.Finding
 	Python    gil.Info
+	TakenUp   int // tasks of earlier runs that the embedded engine goes on with
 }
 
 // ProblemsError tells that the user's handlers or templates cannot be run.
@@ -197,6 +198,9 @@ func Start(ctx context.Context, c Config) (*Worker, error) {
 	}
 	if w.sources, err = openSource(ctx, c, w.python.report.Templates); err != nil {
 		return nil, w.abandon(ctx, err)
+	}
+	if w.engine != nil {
+		w.python.report.TakenUp = w.engine.Stats().OpenTasks // none has gone on yet
 	}
 	if err := w.startEvents(ctx, c); err != nil {
 		return nil, w.abandon(ctx, errors.Join(err, w.source().Close(ctx)))

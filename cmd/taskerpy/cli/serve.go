@@ -144,7 +144,7 @@ func announce(l *logging, c *config.Config, w *worker.Worker, address string) {
 	}
 	stats := w.Engine().Stats()
 	l.log.Info("taskerpy is running", "url", "http://"+address, "tasks", names, "handlers", len(r.Handlers),
-		"python", r.Python.Version, "data", c.Data, "taken_up", stats.OpenTasks)
+		"python", r.Python.Version, "data", c.Data, "taken_up", r.TakenUp)
 	if stats.ParkedSteps > 0 {
 		l.log.Warn("steps of earlier runs wait for templates that are not here", "steps", stats.ParkedSteps, "data", c.Data)
 	}
