@@ -33,7 +33,11 @@ func (s *Source) beStillOurs(ctx context.Context, q *queue) error {
 	if !late {
 		return nil
 	}
-	return s.beatOf(ctx, q, s.heldByQueue()[q])
+	// Of one that cannot be kept alone, the claim takes over what is ours already.
+	if err := s.beatOf(ctx, q, s.heldByQueue()[q], s.part(2)); err != nil && away(err) {
+		return err
+	}
+	return nil
 }
 
 // beatOnce is one statement for each queue with something of ours. That one
@@ -42,7 +46,7 @@ func (s *Source) beatOnce(ctx context.Context) error {
 	held := s.heldByQueue()
 	var failed []error
 	for _, q := range s.queues {
-		failed = append(failed, s.beatOf(ctx, q, held[q]))
+		failed = append(failed, s.beatOf(ctx, q, held[q], s.part(2*max(len(held), 1))))
 	}
 	if err := errors.Join(failed...); err != nil {
 		return err
@@ -61,11 +65,11 @@ func (s *Source) heldByQueue() map[*queue][]*claim {
 	return held
 }
 
-// beatOf keeps claims of a queue.
-func (s *Source) beatOf(ctx context.Context, q *queue, claims []*claim) error {
+// beatOf keeps claims of a queue, within a time.
+func (s *Source) beatOf(ctx context.Context, q *queue, claims []*claim, within time.Duration) error {
 	started := time.Now()
 	if len(claims) > 0 {
-		ctx, cancel := context.WithTimeout(ctx, statementTimeout)
+		ctx, cancel := context.WithTimeout(ctx, within)
 		defer cancel()
 		if err := s.beatQueue(ctx, q, claims); err != nil {
 			return fmt.Errorf("keep steps of %s: %w", q.name, err)
@@ -84,9 +88,22 @@ func (s *Source) stillHeld(claims []*claim) []*claim {
 	return slices.DeleteFunc(slices.Clone(claims), func(c *claim) bool { return s.held[c.stepUUID] != c })
 }
 
+// beatQueue keeps claims of a queue together, or if one of them cannot be kept,
+// the others.
 func (s *Source) beatQueue(ctx context.Context, q *queue, claims []*claim) error {
-	s.writing.Lock()
-	defer s.writing.Unlock()
+	err := s.beatTogether(ctx, q, claims)
+	if err == nil || away(err) || len(claims) == 1 {
+		return err
+	}
+	half := len(claims) / 2
+	return errors.Join(s.beatQueue(ctx, q, claims[:half]), s.beatQueue(ctx, q, claims[half:]))
+}
+
+func (s *Source) beatTogether(ctx context.Context, q *queue, claims []*claim) error {
+	if err := s.writing.enter(ctx); err != nil {
+		return err
+	}
+	defer s.writing.leave()
 	// The messages of steps that were handed back meanwhile are not to be hidden.
 	if claims = s.stillHeld(claims); len(claims) == 0 {
 		return nil

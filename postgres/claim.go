@@ -242,14 +242,19 @@ func (s *Source) claimFrom(ctx context.Context, q *queue, n int) (claims []*clai
 		return nil, false, err
 	}
 	started := time.Now()
-	messages, err := s.readMessages(ctx, q, n)
+	messages, err := s.readMessages(ctx, q, q.atMost(n))
 	took := time.Since(started)
 	s.o.Observer.TransactionDone(StepClaim, took, err == nil)
 	if err != nil {
 		s.counts.ReceiveFailures.Add(1)
 		q.suspect = away(err)
+		if s.narrow(ctx, q, q.atMost(n), err) {
+			return nil, true, nil
+		}
 		return nil, false, fmt.Errorf("claim steps of %s: %w", q.name, err)
 	}
+	n = q.atMost(n)
+	unreadable := q.widen(s.o.MaxBatch)
 	s.fine()
 	s.counts.ClaimBatches.Add(1)
 	s.counts.Received.Add(uint64(len(messages)))
@@ -269,7 +274,7 @@ func (s *Source) claimFrom(ctx context.Context, q *queue, n int) (claims []*clai
 			continue
 		}
 		claimed[*m.stepUUID] = true
-		if c := s.hold(ctx, q, m); c != nil {
+		if c := s.hold(ctx, q, m, unreadable); c != nil {
 			claims = append(claims, c)
 		}
 	}
@@ -279,12 +284,56 @@ func (s *Source) claimFrom(ctx context.Context, q *queue, n int) (claims []*clai
 	return claims, len(messages) == n, nil
 }
 
+// atMost is how many are claimed at once.
+func (q *queue) atMost(n int) int {
+	if q.few > 0 {
+		return min(n, q.few)
+	}
+	return n
+}
+
+// narrow has the next claim take less than the n that failed, for what is wrong
+// may be one step. That one alone is claimed without its dependencies, if they
+// cannot be put together, and else put off: false if that cannot be done either,
+// or nothing is wrong with what was claimed.
+func (s *Source) narrow(ctx context.Context, q *queue, n int, err error) bool {
+	if away(err) {
+		return false
+	}
+	if n > 1 {
+		q.few = max(n/16, 1) // each try may wait for a lock
+		return true
+	}
+	if isOfData(err) && q.bare == nil {
+		q.few, q.bare = 1, err
+		return true
+	}
+	q.few, q.bare = 1, nil
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statementTimeout)
+	defer cancel()
+	if s.coupling.putOff(ctx, q) != nil {
+		return false
+	}
+	s.log.Error("a step cannot be claimed; it is put off", "queue", q.name, "for", s.o.Visibility.String(), "error", err)
+	return true
+}
+
+// widen lets the next claim take more, and returns why what was claimed has no
+// dependencies.
+func (q *queue) widen(most int) (unreadable error) {
+	if q.few *= 2; q.few >= most {
+		q.few = 0
+	}
+	unreadable, q.bare = q.bare, nil
+	return unreadable
+}
+
 // readMessages runs the claim. It is not ended with ctx: what it has claimed
 // would be lost.
 func (s *Source) readMessages(ctx context.Context, q *queue, n int) ([]message, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statementTimeout)
 	defer cancel()
-	return s.coupling.claim(ctx, q, n)
+	return s.coupling.claim(ctx, q, n, q.bare != nil)
 }
 
 // isDone tells whether a message that gave no step can be acknowledged
@@ -337,9 +386,10 @@ func (s *Source) acknowledge(ctx context.Context, q *queue, ids []int64) {
 	s.counts.Archived.Add(uint64(len(ids)))
 }
 
-// hold makes a claimed step ours. It returns nil for a step that is not to be
+// hold makes a claimed step ours; unreadable is why it came without
+// dependencies. It returns nil for a step that is not to be
 // run: its result is then on its way.
-func (s *Source) hold(ctx context.Context, q *queue, m *message) *claim {
+func (s *Source) hold(ctx context.Context, q *queue, m *message, unreadable error) *claim {
 	c := &claim{
 		queue: q, msgID: m.id, stepUUID: *m.stepUUID, attempt: int(*m.attempts), maxAttempts: int(*m.maxAttempts),
 		retryable: *m.retryable, since: time.Now(), sent: m.sent(),
@@ -348,8 +398,9 @@ func (s *Source) hold(ctx context.Context, q *queue, m *message) *claim {
 	takenOver := *m.state == "in_progress"
 	s.mu.Lock()
 	old := s.held[c.stepUUID]
-	if old != nil && !old.ended.Load() && takenOver {
-		// We were cut off for so long that we took it from ourselves.
+	if old != nil && takenOver && old.key.Load()+1 == *m.key {
+		// We were cut off for so long that we took it from ourselves. Its result
+		// may be on the way.
 		old.key.Store(*m.key)
 		s.mu.Unlock()
 		return nil
@@ -365,6 +416,9 @@ func (s *Source) hold(ctx context.Context, q *queue, m *message) *claim {
 		c.finish()
 		s.finished.put(&finished{claim: c, outcome: dispatch.Unstarted})
 		return nil
+	}
+	if unreadable != nil && unfit == nil {
+		unfit = &failure{"hydration_error", "the results of the steps before cannot be put together: " + unreadable.Error(), false}
 	}
 	if takenOver {
 		s.counts.Takeovers.Add(1)

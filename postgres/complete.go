@@ -98,22 +98,22 @@ func (i *inbox) signal() {
 	}
 }
 
-// take waits for something and returns at most n of it; nil at the end.
-func (i *inbox) take(ctx context.Context, n int) []*finished {
+// take waits for something, or for a time, and returns at most n of it. more is
+// false at the end; of one that is closed, when there is no time to wait for.
+func (i *inbox) take(ctx context.Context, n int, until <-chan time.Time) (batch []*finished, more bool) {
 	for {
 		i.mu.Lock()
 		batch, closed := i.first(n), i.closed
 		i.mu.Unlock()
-		switch {
-		case len(batch) > 0:
-			return batch
-		case closed:
-			return nil
+		if len(batch) > 0 || closed && until == nil {
+			return batch, len(batch) > 0
 		}
 		select {
 		case <-i.arrived:
+		case <-until:
+			return nil, !closed
 		case <-ctx.Done():
-			return nil
+			return nil, false
 		}
 	}
 }
@@ -208,86 +208,51 @@ func (s *Source) fail(c *claim, why failure) {
 
 // flush stores what is handed in, until the inbox is closed and empty.
 func (s *Source) flush(ctx context.Context) {
-	for {
-		batch := s.finished.take(ctx, s.o.MaxBatch)
-		if batch == nil {
-			return
-		}
-		var results, releases, checkpoints []*finished
-		for _, f := range batch {
+	results := &job{what: "store results", do: s.written(StepResult, s.store), sends: s.queuePool == s.pool, refused: s.unstorable}
+	checkpoints := &job{what: "store checkpoints", do: s.written(StepCheckpoint, s.checkpoint), refused: s.uncheckpointable}
+	releases := &job{what: "hand steps back", do: s.written(StepRelease, s.release)}
+	p := &persister{
+		Source: s, inbox: &s.finished, pool: s.pool, fine: s.fineHere, jobs: []*job{results, checkpoints, releases},
+		jobOf: func(f *finished) *job {
 			switch f.outcome {
 			case dispatch.Unstarted:
-				releases = append(releases, f)
+				return releases
 			case dispatch.CheckpointYield:
-				checkpoints = append(checkpoints, f)
+				return checkpoints
 			default:
-				results = append(results, f)
+				return results
 			}
+		},
+	}
+	p.run(ctx)
+}
+
+// written is what do does, while nothing else is done about what we hold, and
+// for so long only that beats come between.
+func (s *Source) written(what Transaction, do writer) writer {
+	return func(ctx context.Context, batch []*finished, again bool) error {
+		if err := s.writing.enter(ctx); err != nil {
+			return err
 		}
-		s.insist(ctx, StepResult, "store results", results, s.store, s.unstorable)
-		s.insist(ctx, StepCheckpoint, "store checkpoints", checkpoints, s.checkpoint, s.uncheckpointable)
-		s.insist(ctx, StepRelease, "hand steps back", releases, s.release, s.forget)
-		s.finished.done(len(batch))
+		defer s.writing.leave()
+		ctx, cancel := context.WithTimeout(ctx, s.part(3))
+		defer cancel()
+		started := time.Now()
+		err := do(ctx, batch, again)
+		s.o.Observer.TransactionDone(what, time.Since(started), err == nil)
+		return err
 	}
 }
 
-// writer carries out a statement for a batch; again says that an earlier
-// attempt may have done it.
-type writer func(ctx context.Context, batch []*finished, again bool) error
-
-func (s *Source) write(ctx context.Context, what Transaction, batch []*finished, again bool, do writer) error {
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
-	defer cancel()
-	started := time.Now()
-	err := do(ctx, batch, again)
-	s.o.Observer.TransactionDone(what, time.Since(started), err == nil)
-	return err
-}
-
-// insist carries out a statement for a batch, however often it takes: what was
-// finished is never dropped because the database is away. If the values are at
-// fault, each is tried alone, and refused is called for those.
-func (s *Source) insist(ctx context.Context, kind Transaction, what string, batch []*finished,
-	do writer, refused func(context.Context, *finished, error),
-) {
-	if len(batch) == 0 {
-		return
-	}
-	var wait time.Duration
-	for again := false; ; again = true {
-		err := s.write(ctx, kind, batch, again, do)
-		if err == nil {
-			s.fineHere()
-			return
-		}
-		if isOfData(err) {
-			if len(batch) == 1 {
-				refused(ctx, batch[0], err)
-				return
-			}
-			for _, f := range batch {
-				s.insist(ctx, kind, what, []*finished{f}, do, refused)
-			}
-			return
-		}
-		s.counts.Retries.Add(1)
-		if kind == StepResult && s.queuePool == s.pool {
-			s.counts.SendFailures.Add(uint64(len(batch)))
-		}
-		s.failed(what, err)
-		var ok bool
-		if wait, ok = pause(ctx, wait); !ok {
-			return
-		}
-	}
+// part is a part of the visibility timeout, within the bounds of a statement.
+func (s *Source) part(n int) time.Duration {
+	return min(max(s.o.Visibility/time.Duration(n), time.Second), statementTimeout)
 }
 
 // store stores results. again says that an earlier attempt may have done it.
 func (s *Source) store(ctx context.Context, batch []*finished, again bool) error {
 	if again {
-		stored, err := s.alreadyStored(ctx, batch)
+		stored, err := s.alreadyStored(ctx, batch, "enqueued_for_orchestration", "enqueued_as_error_for_orchestration")
 		if err != nil {
 			return err
 		}
@@ -398,10 +363,11 @@ func (s *Source) told(f *finished) {
 	s.drop(f.claim)
 }
 
-// alreadyStored finds results that are stored although nobody said so.
-func (s *Source) alreadyStored(ctx context.Context, batch []*finished) (map[uuid.UUID]bool, error) {
+// alreadyStored finds what is stored although nobody said so: steps that went
+// from their claim to one of the states.
+func (s *Source) alreadyStored(ctx context.Context, batch []*finished, states ...string) (map[uuid.UUID]bool, error) {
 	steps, keys := keysOf(batch)
-	rows, err := s.pool.Query(ctx, storedSQL, steps, keys, s.uuid)
+	rows, err := s.pool.Query(ctx, storedSQL, steps, keys, s.uuid, states)
 	if err != nil {
 		return nil, err
 	}
@@ -426,11 +392,17 @@ func keysOf(batch []*finished) ([]uuid.UUID, []int32) {
 	return steps, keys
 }
 
-// unstorable stores in place of a result why it cannot be stored.
-func (s *Source) unstorable(ctx context.Context, f *finished, err error) {
+// unstorable stores in place of a result why it cannot be stored. If that cannot
+// be stored either, it is not the result's fault, and false.
+func (s *Source) unstorable(ctx context.Context, f *finished, err error) bool {
+	result, outcome := f.json, f.outcome
 	s.refuse(f, failure{"result_not_storable", "the step's result cannot be stored: " + err.Error(), false})
 	f.json, _ = storable(f.json)
-	s.insist(ctx, StepResult, "store a failure", []*finished{f}, s.store, s.forget)
+	if s.written(StepResult, s.store)(ctx, []*finished{f}, false) == nil {
+		return true
+	}
+	f.json, f.outcome = result, outcome
+	return false
 }
 
 // lose gives a claim up that somebody else has, or nobody wants.
@@ -447,12 +419,6 @@ func (s *Source) drop(c *claim) {
 	if s.held[c.stepUUID] == c {
 		delete(s.held, c.stepUUID)
 	}
-}
-
-// forget is for what cannot even be refused. It is taken over later.
-func (s *Source) forget(_ context.Context, f *finished, err error) {
-	s.log.Error("step is left to be taken over", "step", f.claim.name, "step_uuid", f.claim.stepUUID, "error", err)
-	s.drop(f.claim)
 }
 
 // release hands steps back.
@@ -504,7 +470,7 @@ func (s *Source) checkpoint(ctx context.Context, batch []*finished, _ bool) erro
 			return fmt.Errorf("write a checkpoint: %w", err)
 		}
 	}
-	rows, err := s.pool.Query(ctx, checkpointSQL, steps, keys, stored, maxHistory)
+	rows, err := s.pool.Query(ctx, checkpointSQL, steps, keys, stored, maxHistory, s.uuid)
 	if err != nil {
 		return err
 	}
@@ -531,6 +497,7 @@ func (s *Source) checkpoint(ctx context.Context, batch []*finished, _ bool) erro
 }
 
 // uncheckpointable fails a step whose progress cannot be stored.
-func (s *Source) uncheckpointable(_ context.Context, f *finished, err error) {
+func (s *Source) uncheckpointable(_ context.Context, f *finished, err error) bool {
 	s.fail(f.claim, failure{"checkpoint_error", "Checkpoint yield failed: " + err.Error(), true})
+	return true
 }

@@ -14,8 +14,10 @@ import (
 
 	"github.com/gofrs/uuid/v5"
 	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tasker-systems/taskerpy/dispatch"
 	"github.com/tasker-systems/taskerpy/template"
 	"github.com/tasker-systems/taskerpy/tests/cluster"
 )
@@ -235,6 +237,177 @@ func TestAStepWithoutMaxAttemptsIsRun(t *testing.T) {
 	id := d.enqueueChanged("check_order", `UPDATE tasker.workflow_steps SET max_attempts = NULL WHERE workflow_step_uuid = $1`)
 	step := claimed(t, s, 1)[0]
 	require.Equal(t, id, step.StepUUID)
+	s.Complete(step, success(step, `{}`))
+	synced(t, s)
+	require.Equal(t, "enqueued_for_orchestration", d.state(id))
+}
+
+func TestAResultThatCannotBeStoredAtTheMomentKeepsNoOtherWaiting(t *testing.T) {
+	d := newDeployment(t, cluster.Options{})
+	s := d.open(ofBoth(t), func(o *Options) { o.Visibility = time.Minute })
+	book := d.enqueueBook()
+	first := claimed(t, s, 1)[0]
+	id := d.enqueue(1, "check_order")[0]
+	second := claimed(t, s, 1)[0]
+	d.run(`SELECT pgmq.drop_queue('worker_books_queue')`)
+	s.Complete(first, success(first, `{}`))
+	s.Complete(second, success(second, `{}`))
+	d.awaitCount(1, `SELECT count(*) FROM pgmq.q_orchestration_step_results WHERE message->>'step_uuid' = $1`, id.String())
+	require.Eventually(t, func() bool { return s.Stats().Unstored == 1 }, time.Minute, time.Millisecond)
+	d.run(`SELECT pgmq.create('worker_books_queue')`)
+	d.awaitCount(1, `SELECT count(*) FROM pgmq.q_orchestration_step_results WHERE message->>'step_uuid' = $1`, book.String())
+	synced(t, s)
+}
+
+// awaitCount waits until a query counts n in the database of the queues.
+func (d *deployment) awaitCount(n int, query string, args ...any) {
+	d.t.Helper()
+	require.Eventually(d.t, func() bool { return d.countMessages(query, args...) == n }, time.Minute, 5*time.Millisecond)
+}
+
+func TestAStepThatSomebodyHasLockedKeepsNoOtherWaiting(t *testing.T) {
+	d := newDeployment(t, cluster.Options{})
+	s := d.open(func(o *Options) { o.Visibility = time.Minute })
+	d.enqueue(2, "check_order")
+	steps := claimed(t, s, 2)
+	blocker := d.lock(steps[0].StepUUID)
+	for _, step := range steps {
+		s.Complete(step, success(step, `{}`))
+	}
+	require.Eventually(t, func() bool { return d.state(steps[1].StepUUID) == "enqueued_for_orchestration" }, time.Minute, 5*time.Millisecond)
+	require.Equal(t, "in_progress", d.state(steps[0].StepUUID))
+	require.NoError(t, s.beatOnce(t.Context()))
+	require.NoError(t, blocker.Rollback(t.Context()))
+	synced(t, s)
+	require.Equal(t, "enqueued_for_orchestration", d.state(steps[0].StepUUID))
+}
+
+func TestALockedStepIsPutOffAndThoseBehindItAreClaimed(t *testing.T) {
+	d := newDeployment(t, cluster.Options{})
+	s := d.open(func(o *Options) { o.Visibility = time.Minute })
+	var id uuid.UUID
+	var message string
+	for id, message = range d.steps("order_intake", "check_order", 1) {
+	}
+	blocker := d.lock(id)
+	d.send(message)
+	next := d.enqueue(1, "check_order")[0]
+	require.Equal(t, next, claimed(t, s, 1)[0].StepUUID)
+	require.NoError(t, blocker.Rollback(t.Context()))
+}
+
+func TestABeatKeepsWhatItCan(t *testing.T) {
+	d := newDeployment(t, cluster.Options{})
+	s := d.open(ofBoth(t), func(o *Options) { o.Visibility = time.Hour })
+	d.enqueueBook()
+	d.enqueue(1, "check_order")
+	claimed(t, s, 2)
+	d.run(`SELECT pgmq.drop_queue('worker_books_queue')`)
+	before := d.count(`SELECT extract(epoch FROM max(vt))::int FROM pgmq.q_worker_shop_queue`)
+	d.run(`UPDATE pgmq.q_worker_shop_queue SET vt = now()`)
+	require.ErrorContains(t, s.beatOnce(t.Context()), "worker_books_queue")
+	require.GreaterOrEqual(t, d.countMessages(`SELECT extract(epoch FROM max(vt))::int FROM pgmq.q_worker_shop_queue`), before)
+}
+
+// Nobody may be blamed for it: somebody listens without reading.
+func TestResultsWaitWhileThereIsNoRoomForNotifications(t *testing.T) {
+	d := newDeployment(t, cluster.Options{})
+	s := d.open(func(o *Options) { o.Visibility = time.Minute })
+	id := d.enqueue(1, "check_order")[0]
+	step := claimed(t, s, 1)[0]
+	d.run(`CREATE FUNCTION public.full() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN
+		RAISE EXCEPTION USING ERRCODE = '54000', MESSAGE = 'too many notifications in the NOTIFY queue'; END $f$`,
+		`CREATE TRIGGER full_queue BEFORE INSERT ON pgmq.q_orchestration_step_results FOR EACH ROW EXECUTE FUNCTION public.full()`)
+	s.Complete(step, success(step, `{"kept":true}`))
+	require.Eventually(t, func() bool { return s.Stats().Retries > 1 }, time.Minute, time.Millisecond)
+	d.run(`DROP TRIGGER full_queue ON pgmq.q_orchestration_step_results`)
+	synced(t, s)
+	require.Equal(t, object{"kept": true}, d.stored(id)["result"])
+}
+
+func TestAStepWhoseDependenciesCannotBePutTogetherFailsAlone(t *testing.T) {
+	d := newDeployment(t, cluster.Options{})
+	s := d.open(func(o *Options) { o.Visibility = time.Minute })
+	large := d.enqueueChanged("check_order", `
+WITH named AS (
+  INSERT INTO tasker.named_steps (name, created_at, updated_at) SELECT 'part_' || n, now(), now() FROM generate_series(1, 10) n RETURNING named_step_uuid
+), parent AS (
+  INSERT INTO tasker.workflow_steps (task_uuid, named_step_uuid, retryable, max_attempts, processed, results, created_at, updated_at)
+  SELECT (SELECT task_uuid FROM tasker.workflow_steps WHERE workflow_step_uuid = $1), named_step_uuid, true, 3, true,
+         jsonb_build_object('success', true, 'result', repeat('x', 30000000)), now(), now() FROM named RETURNING workflow_step_uuid
+)
+INSERT INTO tasker.workflow_step_edges (from_step_uuid, to_step_uuid, name, created_at, updated_at)
+SELECT workflow_step_uuid, $1, 'provides', now(), now() FROM parent`)
+	next := d.enqueue(1, "check_order")[0]
+	require.Equal(t, next, claimed(t, s, 1)[0].StepUUID)
+	synced(t, s)
+	require.Equal(t, "enqueued_as_error_for_orchestration", d.state(large))
+	why := d.stored(large)["error"].(object)
+	require.Equal(t, "hydration_error", why["error_type"])
+	require.Contains(t, why["message"], "the results of the steps before cannot be put together")
+}
+
+func TestEventsAreMeasuredAsPostgreSQLWritesThem(t *testing.T) {
+	d := newDeployment(t, cluster.Options{})
+	s := d.open(func(o *Options) { o.Visibility = time.Minute })
+	d.enqueue(1, "report")
+	step := claimed(t, s, 1)[0]
+	s.Complete(step, success(step, `{"ok":true}`))
+	publications, err := s.Publications(t.Context())
+	require.NoError(t, err)
+	// Below 7,000 bytes as it is, beyond 8,000 with a space after each comma.
+	event := fmt.Sprintf(`{"text":"%s","numbers":[%s1]}`, strings.Repeat("注文", 650), strings.Repeat("1,", 1450))
+	small := `{"text":"small"}`
+	require.NoError(t, s.Published(t.Context(), publications[0], []dispatch.DomainEvent{{Name: "x", JSON: []byte(event)}, {Name: "y", JSON: []byte(small)}}))
+	require.Equal(t, 2, d.waiting("shop_domain_events"))
+}
+
+// The database's clock has jumped, after a fail-over or a pause of its machine.
+func TestAResultOnItsWayIsStoredAlthoughTheStepWasTakenFromOurselvesMeanwhile(t *testing.T) {
+	d := newDeployment(t, cluster.Options{})
+	s := d.open(func(o *Options) { o.Visibility = time.Minute })
+	id := d.enqueueChanged("report", `UPDATE tasker.workflow_steps SET max_attempts = 1 WHERE workflow_step_uuid = $1`)
+	step := claimed(t, s, 1)[0]
+	require.NoError(t, s.writing.enter(t.Context())) // the result cannot be stored yet
+	s.Complete(step, success(step, `{"kept":true}`))
+	_, err := d.DB().Exec(t.Context(), `UPDATE tasker.workflow_step_transitions SET updated_at = updated_at - interval '1 hour' WHERE to_state = 'in_progress' AND most_recent`)
+	require.NoError(t, err)
+	d.run(`UPDATE pgmq.q_worker_shop_queue SET vt = now() - interval '1 second'`)
+	s.allDue()
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		defer cancel()
+		assert.Eventually(t, func() bool { return s.Stats().Claimed == 2 }, time.Minute, time.Millisecond)
+	}()
+	_, err = s.Claim(ctx, 1)
+	require.ErrorIs(t, err, context.Canceled)
+	s.writing.leave()
+	synced(t, s)
+	require.Equal(t, "enqueued_for_orchestration", d.state(id))
+	require.Equal(t, object{"kept": true}, d.stored(id)["result"])
+}
+
+// A commit of a claim does not wait for the disk: a crash may have undone it.
+func TestAWorkerWhoseClaimWasUndoneHandsNothingBack(t *testing.T) {
+	d := newDeployment(t, cluster.Options{})
+	late := d.open(func(o *Options) { o.Visibility = time.Hour })
+	id := d.enqueue(1, "check_order")[0]
+	claimed(t, late, 1)
+	for _, statement := range []string{
+		`DELETE FROM tasker.workflow_step_transitions WHERE to_state = 'in_progress'`,
+		`UPDATE tasker.workflow_step_transitions SET most_recent = true WHERE to_state = 'enqueued'`,
+		`UPDATE tasker.workflow_steps SET in_process = false, attempts = NULL`,
+	} {
+		_, err := d.DB().Exec(t.Context(), statement)
+		require.NoError(t, err, statement)
+	}
+	d.run(`UPDATE pgmq.q_worker_shop_queue SET vt = now(), read_ct = 0`)
+	s := d.open(func(o *Options) { o.Visibility = time.Hour })
+	step := claimed(t, s, 1)[0]
+	require.NoError(t, late.beatOnce(t.Context()))
+	require.EqualValues(t, 1, late.Stats().Fenced, "it is told by its next beat")
+	require.NoError(t, late.Close(t.Context()))
+	require.Equal(t, "in_progress", d.state(id))
 	s.Complete(step, success(step, `{}`))
 	synced(t, s)
 	require.Equal(t, "enqueued_for_orchestration", d.state(id))

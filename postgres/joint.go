@@ -21,8 +21,11 @@ type coupling interface {
 	// close returns when all that was handed in is done.
 	close()
 
-	// claim reads up to n messages and claims their steps.
-	claim(ctx context.Context, q *queue, n int) ([]message, error)
+	// claim reads up to n messages and claims their steps; bare: without what
+	// these depend on.
+	claim(ctx context.Context, q *queue, n int, bare bool) ([]message, error)
+	// putOff lets the message that would be read first be read later.
+	putOff(ctx context.Context, q *queue) error
 	// lost finds steps of a queue that this process has claimed; known ones are
 	// among them.
 	lost(ctx context.Context, q *queue) ([]lostClaim, error)
@@ -72,12 +75,17 @@ func (j joint) run(context.Context) {}
 
 func (j joint) close() {}
 
-func (j joint) claim(ctx context.Context, q *queue, n int) ([]message, error) {
-	rows, err := j.pool.Query(ctx, q.sql(claimSQL), j.o.Visibility.Seconds(), n, j.uuid)
+func (j joint) claim(ctx context.Context, q *queue, n int, bare bool) ([]message, error) {
+	rows, err := j.pool.Query(ctx, q.sql(depending(claimSQL, bare)), j.o.Visibility.Seconds(), n, j.uuid)
 	if err != nil {
 		return nil, err
 	}
 	return collectMessages(rows)
+}
+
+func (j joint) putOff(ctx context.Context, q *queue) error {
+	_, err := j.pool.Exec(ctx, q.sql(putOffSQL), j.o.Visibility.Seconds())
+	return err
 }
 
 func (j joint) lost(ctx context.Context, q *queue) ([]lostClaim, error) {
@@ -101,7 +109,7 @@ func (j joint) release(ctx context.Context, batch []*finished, _ bool) error {
 
 func (j joint) beat(ctx context.Context, q *queue, claims []*claim) (map[uuid.UUID]bool, error) {
 	messages, steps, keys := namesOf(claims)
-	rows, err := j.pool.Query(ctx, q.sql(beatSQL), j.o.Visibility.Seconds(), messages, steps, keys)
+	rows, err := j.pool.Query(ctx, q.sql(beatSQL), j.o.Visibility.Seconds(), messages, steps, keys, j.uuid)
 	if err != nil {
 		return nil, err
 	}

@@ -151,7 +151,7 @@ type Source struct {
 
 	// writing is held by a statement about what we hold: beats take messages
 	// before transitions, results the other way round.
-	writing sync.Mutex
+	writing gate
 
 	finished inbox
 	unsent   inbox // what a queue database does not know yet; see split
@@ -172,7 +172,7 @@ func Open(ctx context.Context, o Options) (*Source, error) {
 	}
 	s := &Source{
 		o: o, log: o.Log, uuid: id, held: map[uuid.UUID]*claim{}, wake: make(chan struct{}, 1), flushed: make(chan struct{}),
-		reconnected: make(chan struct{}, 1),
+		writing: newGate(), reconnected: make(chan struct{}, 1),
 	}
 	s.finished.arrived, s.unsent.arrived = make(chan struct{}, 1), make(chan struct{}, 1)
 	s.health.of, s.queueHealth.of = "database", "queue database"

@@ -27,17 +27,18 @@ func (s *Source) Publications(ctx context.Context) ([]dispatch.Publication, erro
 	return s.outbox.Take(ctx)
 }
 
-// sendEvent sends a durable event. A notification with a payload may have 8,000
-// bytes, but the wrapper counts characters (worker-protocol §2.3).
-const (
-	maxNotified = 7000
-	sendEvent   = `SELECT tasker.pgmq_send_with_notify($1, $2::jsonb, 0)`
-	sendLarge   = `
-WITH sent AS (SELECT pgmq.send($1, $2::jsonb) AS msg_id),
-     event AS (SELECT json_build_object('event_type', 'message_ready', 'msg_id', msg_id, 'queue_name', $1,
-                 'namespace', tasker.extract_queue_namespace($1), 'ready_at', now(), 'delay_seconds', 0, 'payload_omitted', true)::text AS text FROM sent)
-SELECT pg_notify('pgmq_message_ready.' || tasker.extract_queue_namespace($1), text)::text, pg_notify('pgmq_message_ready', text)::text FROM event`
-)
+// sendEvent sends the durable event $2 to the queue $1. A notification may have
+// 8,000 bytes, but the wrapper, which repeats the event in it, counts characters
+// (worker-protocol §2.3). How many bytes there are is seen once the event is
+// jsonb: that writes spaces, and numbers, in a way of its own.
+const sendEvent = `
+WITH e AS MATERIALIZED (SELECT $2::jsonb AS event),
+     large AS (SELECT pgmq.send($1::text, event) AS msg_id FROM e WHERE octet_length(event::text) > 7000),
+     notice AS (SELECT json_build_object('event_type', 'message_ready', 'msg_id', msg_id, 'queue_name', $1::text,
+                  'namespace', tasker.extract_queue_namespace($1), 'ready_at', now(), 'delay_seconds', 0, 'payload_omitted', true)::text AS text FROM large)
+SELECT tasker.pgmq_send_with_notify($1, event, 0)::text, NULL FROM e WHERE octet_length(event::text) <= 7000
+ UNION ALL
+SELECT pg_notify('pgmq_message_ready.' || tasker.extract_queue_namespace($1), text)::text, pg_notify('pgmq_message_ready', text)::text FROM notice`
 
 // Published sends the durable events of a publication and acknowledges the
 // message of its step, in one transaction. If the events cannot be stored, the
@@ -54,11 +55,7 @@ func (s *Source) Published(ctx context.Context, p dispatch.Publication, durable 
 		var batch pgx.Batch
 		for _, e := range durable {
 			event, _ := storable(e.JSON)
-			statement := sendEvent
-			if len(event) > maxNotified {
-				statement = sendLarge
-			}
-			batch.Queue(statement, eventsQueue(c.queue.namespace), event)
+			batch.Queue(sendEvent, eventsQueue(c.queue.namespace), event)
 		}
 		batch.Queue(s.statements.acknowledge, c.queue.name, []int64{c.msgID})
 		return tx.SendBatch(ctx, &batch).Close()

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -34,7 +35,7 @@ type split struct {
 	// telling is held by a statement about messages of steps that we have: beats
 	// and acknowledgements take them in different orders. It is taken after
 	// Source.writing.
-	telling sync.Mutex
+	telling gate
 	sending sync.WaitGroup
 
 	unclaimed map[*queue][]read // by a claim that failed; Claim's own
@@ -48,7 +49,9 @@ type read struct {
 	step  *uuid.UUID
 }
 
-func newSplit(s *Source) *split { return &split{Source: s, unclaimed: map[*queue][]read{}} }
+func newSplit(s *Source) *split {
+	return &split{Source: s, telling: newGate(), unclaimed: map[*queue][]read{}}
+}
 
 func (p *split) prepare(ctx context.Context) {
 	var preparing sync.WaitGroup
@@ -100,7 +103,7 @@ func (p *split) claimArgs(messages []read) []any {
 	return []any{p.o.Visibility.Seconds(), ids, p.uuid, reads, steps, ages}
 }
 
-func (p *split) claim(ctx context.Context, q *queue, n int) ([]message, error) {
+func (p *split) claim(ctx context.Context, q *queue, n int, bare bool) ([]message, error) {
 	before := p.unclaimed[q]
 	if room := n - len(before); room > 0 {
 		more, err := p.read(ctx, q, room)
@@ -114,7 +117,7 @@ func (p *split) claim(ctx context.Context, q *queue, n int) ([]message, error) {
 	if len(now) == 0 {
 		return nil, nil
 	}
-	rows, err := p.pool.Query(ctx, claimReadSQL, p.claimArgs(now)...)
+	rows, err := p.pool.Query(ctx, depending(claimReadSQL, bare), p.claimArgs(now)...)
 	if err != nil {
 		return nil, err
 	}
@@ -125,6 +128,15 @@ func (p *split) claim(ctx context.Context, q *queue, n int) ([]message, error) {
 	p.unclaimed[q] = slices.Clone(before[len(now):])
 	p.tellAgain(ctx, messages)
 	return messages, nil
+}
+
+// putOff leaves the message until it is visible again: it was read.
+func (p *split) putOff(_ context.Context, q *queue) error {
+	if len(p.unclaimed[q]) == 0 {
+		return errors.New("no message was read")
+	}
+	p.unclaimed[q] = p.unclaimed[q][1:]
+	return nil
 }
 
 func (p *split) read(ctx context.Context, q *queue, n int) ([]read, error) {
@@ -205,9 +217,11 @@ func (p *split) tellArgs(results []result) []any {
 }
 
 func (p *split) tell(ctx context.Context, results []result) error {
-	p.telling.Lock()
-	defer p.telling.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
+	if err := p.telling.enter(ctx); err != nil {
+		return err
+	}
+	defer p.telling.leave()
+	ctx, cancel := context.WithTimeout(ctx, p.part(3))
 	defer cancel()
 	_, err := p.queuePool.Exec(ctx, p.statements.tell, p.tellArgs(results)...)
 	return inQueues("tell the server of results", err)
@@ -235,7 +249,7 @@ func (p *split) release(ctx context.Context, batch []*finished, again bool) erro
 	freed := map[uuid.UUID]bool{}
 	if again {
 		var err error
-		if freed, err = p.alreadyStored(ctx, batch); err != nil {
+		if freed, err = p.alreadyStored(ctx, batch, "enqueued"); err != nil {
 			return err
 		}
 	}
@@ -255,10 +269,12 @@ func (p *split) release(ctx context.Context, batch []*finished, again bool) erro
 	return nil
 }
 
-func (p *split) show(ctx context.Context, batch []*finished) error {
-	p.telling.Lock()
-	defer p.telling.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
+func (p *split) show(ctx context.Context, batch []*finished, _ bool) error {
+	if err := p.telling.enter(ctx); err != nil {
+		return err
+	}
+	defer p.telling.leave()
+	ctx, cancel := context.WithTimeout(ctx, p.part(3))
 	defer cancel()
 	ids, queues := make([]int64, len(batch)), make([]string, len(batch))
 	for i, f := range batch {
@@ -271,58 +287,29 @@ func (p *split) show(ctx context.Context, batch []*finished) error {
 // send has the queues follow what was stored, until the inbox is closed and
 // empty.
 func (p *split) send(ctx context.Context) {
-	for {
-		batch := p.unsent.take(ctx, p.o.MaxBatch)
-		if batch == nil {
-			return
-		}
-		var stored, released []*finished
-		for _, f := range batch {
+	stored := &job{what: "have the queues follow", do: p.tellOf, sends: true}
+	released := &job{what: "have the queues follow", do: p.show}
+	all := &persister{
+		Source: p.Source, inbox: &p.unsent, pool: p.queuePool, fine: func() { p.queueHealth.fine(p.log) }, jobs: []*job{stored, released},
+		jobOf: func(f *finished) *job {
 			if f.outcome == dispatch.Unstarted {
-				released = append(released, f)
-			} else {
-				stored = append(stored, f)
+				return released
 			}
-		}
-		if !p.insistOn(ctx, stored, p.tellOf) || !p.insistOn(ctx, released, p.show) {
-			return
-		}
-		p.unsent.done(len(batch))
+			return stored
+		},
 	}
-}
-
-// insistOn does something for a batch, however often it takes; false when ctx
-// has ended before.
-func (p *split) insistOn(ctx context.Context, batch []*finished, do func(context.Context, []*finished) error) bool {
-	if len(batch) == 0 {
-		return true
-	}
-	var wait time.Duration
-	for {
-		err := do(ctx, batch)
-		if err == nil {
-			p.queueHealth.fine(p.log)
-			return true
-		}
-		p.counts.Retries.Add(1)
-		p.failed("have the queues follow", err)
-		var ok bool
-		if wait, ok = pause(ctx, wait); !ok {
-			return false
-		}
-	}
+	all.run(ctx)
 }
 
 // tellOf tells the server of results. What it was doing when they were stored
 // says little if that is a while ago: see overlooked.go.
-func (p *split) tellOf(ctx context.Context, batch []*finished) error {
+func (p *split) tellOf(ctx context.Context, batch []*finished, _ bool) error {
 	results := make([]result, len(batch))
 	for i, f := range batch {
 		c := f.claim
 		results[i] = result{c.stepUUID, c.taskUUID, c.correlation, c.msgID, c.queue.name, !f.publishes()}
 	}
 	if err := p.tell(ctx, results); err != nil {
-		p.counts.SendFailures.Add(uint64(len(results)))
 		return err
 	}
 	var late []uuid.UUID
@@ -386,12 +373,12 @@ func (p *split) tellOfSteps(ctx context.Context, steps []uuid.UUID) error {
 	return p.tell(ctx, results)
 }
 
-// beatStepsSQL has the steps as $1 and their keys as $2.
-var beatStepsSQL = strings.NewReplacer("$3", "$1", "$4", "$2").Replace(beatSteps)
+// beatStepsSQL has the steps as $1, their keys as $2, and this process as $3.
+var beatStepsSQL = strings.NewReplacer("$3", "$1", "$4", "$2", "$5", "$3").Replace(beatSteps)
 
 func (p *split) beat(ctx context.Context, q *queue, claims []*claim) (map[uuid.UUID]bool, error) {
 	_, steps, keys := namesOf(claims)
-	rows, err := p.pool.Query(ctx, beatStepsSQL, steps, keys)
+	rows, err := p.pool.Query(ctx, beatStepsSQL, steps, keys, p.uuid)
 	if err != nil {
 		return nil, err
 	}
@@ -399,8 +386,10 @@ func (p *split) beat(ctx context.Context, q *queue, claims []*claim) (map[uuid.U
 	if err != nil {
 		return nil, err
 	}
-	p.telling.Lock()
-	defer p.telling.Unlock()
+	if err := p.telling.enter(ctx); err != nil {
+		return ours, inQueues("keep messages out of sight", err)
+	}
+	defer p.telling.leave()
 	messages, _, _ := namesOf(p.stillHeld(claims)) // some may have been shown meanwhile
 	_, err = p.queuePool.Exec(ctx, q.sql(beatMessages), p.o.Visibility.Seconds(), messages)
 	return ours, inQueues("keep messages out of sight", err)

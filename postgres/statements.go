@@ -52,12 +52,16 @@ const (
        tn.name, nt.name, nt.version, nt.updated_at,
        dep.results`
 
-	hydrateJoins = `
+	hydrateJoins = rowJoins + dependencyJoin
+
+	rowJoins = `
   LEFT JOIN tasker.workflow_steps s ON s.workflow_step_uuid = ANY (ARRAY[ours.workflow_step_uuid])
   LEFT JOIN tasker.named_steps n ON n.named_step_uuid = ANY (ARRAY[s.named_step_uuid])
   LEFT JOIN tasker.tasks t ON t.task_uuid = ANY (ARRAY[s.task_uuid])
   LEFT JOIN tasker.named_tasks nt ON nt.named_task_uuid = ANY (ARRAY[t.named_task_uuid])
-  LEFT JOIN tasker.task_namespaces tn ON tn.task_namespace_uuid = ANY (ARRAY[nt.task_namespace_uuid])
+  LEFT JOIN tasker.task_namespaces tn ON tn.task_namespace_uuid = ANY (ARRAY[nt.task_namespace_uuid])`
+
+	dependencyJoin = `
   LEFT JOIN LATERAL (
     WITH RECURSIVE anc(id) AS (
       SELECT e.from_step_uuid FROM tasker.workflow_step_edges e WHERE e.to_step_uuid = ANY (ARRAY[ours.workflow_step_uuid])
@@ -74,6 +78,20 @@ const (
 
 	stamp = `to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"')`
 )
+
+// depending is a claim, or one without what steps depend on if that cannot be
+// read.
+func depending(claim string, bare bool) string {
+	if !bare {
+		return claim
+	}
+	return strings.NewReplacer(dependencyJoin, "", "dep.results", "NULL::jsonb").Replace(claim)
+}
+
+// putOffSQL hides the message that would be read first for $1 seconds.
+const putOffSQL = `
+UPDATE {queue} SET vt = clock_timestamp() + make_interval(secs => $1), read_ct = read_ct + 1
+ WHERE msg_id = (SELECT msg_id FROM {queue} WHERE vt <= clock_timestamp() ORDER BY msg_id LIMIT 1 FOR UPDATE SKIP LOCKED)`
 
 // claimSQL reads, claims and hydrates up to $2 messages. $1 is the visibility
 // timeout in seconds, $3 this process. The queue's rows are locked here instead
@@ -96,13 +114,17 @@ const lazily = `(SELECT set_config('synchronous_commit', 'off', true)) IS NOT NU
 const stepOfMessage = `CASE WHEN q.message->>'step_uuid' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
                  THEN (q.message->>'step_uuid')::uuid END`
 
+// briefly is true, and lets the statement wait two seconds at most for a row that
+// somebody has locked: others are not to wait for that.
+const briefly = `(SELECT set_config('lock_timeout', '2s', true)) IS NOT NULL`
+
 // readParts reads messages, claimParts claims the steps of what was read; but not
 // by a message that was kept for the events of an earlier attempt, which is for
 // these only.
 const (
 	readParts = `c AS MATERIALIZED (
   SELECT msg_id FROM {queue}
-   WHERE vt <= clock_timestamp() AND ` + lazily + `
+   WHERE vt <= clock_timestamp() AND ` + lazily + ` AND ` + briefly + `
    ORDER BY msg_id LIMIT $2 FOR UPDATE SKIP LOCKED
 ), m AS (
   UPDATE {queue} q
@@ -182,6 +204,7 @@ const (
 WITH r AS (
   SELECT * FROM unnest($1::uuid[], $2::int[], $3::boolean[], $4::jsonb[], $5::uuid[], $6::uuid[], $7::bigint[], $8::text[], $9::boolean[])
            AS x(step_uuid, claim_sort_key, ok, result, task_uuid, correlation_id, msg_id, queue, done)
+   WHERE ` + briefly + `
 ), flip AS (
   UPDATE tasker.workflow_step_transitions t
      SET most_recent = false, updated_at = now() AT TIME ZONE 'UTC'
@@ -229,15 +252,15 @@ WITH r AS (
 	notify = `pg_notify(channel, payload)::text, pg_notify('pgmq_message_ready', payload)::text, (SELECT n FROM acked)`
 )
 
-// storedSQL finds which of the results ($1 steps, $2 claim keys) this process
-// ($3) has stored already, when the connection was lost before the database
-// said so.
+// storedSQL finds which of the steps ($1, $2 claim keys) this process ($3) has
+// taken to one of the states $4 already, when the connection was lost before the
+// database said so.
 const storedSQL = `
 SELECT x.step_uuid
   FROM unnest($1::uuid[], $2::int[]) AS x(step_uuid, claim_sort_key)
   JOIN tasker.workflow_step_transitions t
     ON t.workflow_step_uuid = ANY (ARRAY[x.step_uuid]) AND t.sort_key = x.claim_sort_key + 1
- WHERE t.from_state = 'in_progress' AND t.metadata->>'worker_uuid' = $3::text`
+ WHERE t.from_state = 'in_progress' AND t.metadata->>'worker_uuid' = $3::text AND t.to_state = ANY ($4::text[])`
 
 // releaseSQL hands steps back, so that any worker can claim them at once. The
 // server looks at current states only, and has sent the message already. $1
@@ -254,12 +277,13 @@ const (
 WITH r AS (
   SELECT * FROM unnest($1::uuid[], $2::int[], $3::bigint[], $4::text[], $5::boolean[])
            AS x(step_uuid, claim_sort_key, msg_id, queue, began)
+   WHERE ` + briefly + `
 ), flip AS (
   UPDATE tasker.workflow_step_transitions t
      SET most_recent = false, updated_at = now() AT TIME ZONE 'UTC'
     FROM r
    WHERE t.workflow_step_uuid = ANY (ARRAY[r.step_uuid]) AND t.most_recent IS NOT FALSE
-     AND t.to_state = 'in_progress' AND t.sort_key = r.claim_sort_key
+     AND t.to_state = 'in_progress' AND t.sort_key = r.claim_sort_key AND t.metadata->>'worker_uuid' = $6::uuid::text
   RETURNING r.*
 ), freed AS (
   UPDATE tasker.workflow_steps s
@@ -294,7 +318,8 @@ SELECT q.msg_id, t.workflow_step_uuid, t.sort_key
  WHERE t.metadata->>'worker_uuid' = $1::text`
 
 // beatSQL keeps what is running ours: $1 the visibility timeout, $2 messages,
-// $3 steps, $4 claim keys. It returns the steps that are still ours.
+// $3 steps, $4 claim keys, $5 this process. It returns the steps that are still
+// ours.
 const beatSQL = `
 WITH q AS (
   ` + beatMessages + ` RETURNING msg_id
@@ -302,24 +327,26 @@ WITH q AS (
 ` + beatSteps
 
 const (
-	beatMessages = `UPDATE {queue} SET vt = clock_timestamp() + make_interval(secs => $1) WHERE msg_id = ANY($2::bigint[])`
+	beatMessages = `UPDATE {queue} SET vt = clock_timestamp() + make_interval(secs => $1) WHERE msg_id = ANY($2::bigint[]) AND ` + briefly
 
 	beatSteps = `UPDATE tasker.workflow_step_transitions t SET updated_at = now() AT TIME ZONE 'UTC'
   FROM unnest($3::uuid[], $4::int[]) AS x(step_uuid, sort_key)
  WHERE t.workflow_step_uuid = ANY (ARRAY[x.step_uuid]) AND t.most_recent IS NOT FALSE AND t.to_state = 'in_progress' AND t.sort_key = x.sort_key
+   AND t.metadata->>'worker_uuid' = $5::uuid::text AND ` + briefly + `
 RETURNING t.workflow_step_uuid`
 )
 
 // checkpointSQL stores progress: $1 steps, $2 claim keys, $3 checkpoints
-// without history. What is remembered of earlier ones is bounded by $4. It
-// returns the steps that are still ours.
+// without history. What is remembered of earlier ones is bounded by $4; $5 is
+// this process. It returns the steps that are still ours.
 const checkpointSQL = `
 WITH r AS (
-  SELECT * FROM unnest($1::uuid[], $2::int[], $3::jsonb[]) AS x(step_uuid, claim_sort_key, progress)
+  SELECT * FROM unnest($1::uuid[], $2::int[], $3::jsonb[]) AS x(step_uuid, claim_sort_key, progress) WHERE ` + briefly + `
 ), mine AS (
   UPDATE tasker.workflow_step_transitions t SET updated_at = now() AT TIME ZONE 'UTC'
     FROM r
    WHERE t.workflow_step_uuid = ANY (ARRAY[r.step_uuid]) AND t.most_recent IS NOT FALSE AND t.to_state = 'in_progress' AND t.sort_key = r.claim_sort_key
+     AND t.metadata->>'worker_uuid' = $5::uuid::text
   RETURNING t.workflow_step_uuid, r.progress
 ), earlier AS (
   SELECT m.workflow_step_uuid, m.progress,

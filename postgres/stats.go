@@ -72,7 +72,7 @@ func (s *Source) Stats() Stats {
 	st.Held = len(s.held)
 	s.mu.Unlock()
 	s.finished.mu.Lock()
-	st.Unstored = len(s.finished.waiting)
+	st.Unstored = int(s.finished.given - s.finished.settledTo)
 	st.Given, st.Settled = s.finished.given, s.finished.settledTo
 	s.finished.mu.Unlock()
 	st.Publications, st.Unpublished = s.outbox.Counts()

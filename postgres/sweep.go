@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -46,9 +47,11 @@ SELECT count(tasker.pgmq_send_with_notify($2::text,
          jsonb_build_object('task_uuid', w.task_uuid, 'step_uuid', w.step_uuid, 'correlation_id', w.correlation_id), 0))
   FROM (`
 
-// withoutMessage leaves those of which there is no message in the queue.
+// withoutMessage leaves those of which there is no message in the queue. NOT IN
+// makes one table of the queue's to look them up in, however few messages the
+// planner believes in.
 const withoutMessage = `
-           AND NOT EXISTS (SELECT 1 FROM {queue} q WHERE q.message->>'step_uuid' = s.workflow_step_uuid::text)
+           AND s.workflow_step_uuid::text NOT IN (SELECT q.message->>'step_uuid' FROM {queue} q WHERE q.message->>'step_uuid' IS NOT NULL)
          LIMIT 100) w`
 
 // unprocessedResults are results that the server has not looked at for $1
@@ -70,8 +73,8 @@ const unclaimedSteps = `SELECT k.task_uuid, s.workflow_step_uuid AS step_uuid, k
           FROM tasker.workflow_steps s
           JOIN tasker.workflow_step_transitions t ON t.workflow_step_uuid = ANY (ARRAY[s.workflow_step_uuid])
           JOIN tasker.tasks k ON k.task_uuid = ANY (ARRAY[s.task_uuid])
-          JOIN tasker.named_tasks nt ON nt.named_task_uuid = k.named_task_uuid
-          JOIN tasker.task_namespaces tn ON tn.task_namespace_uuid = nt.task_namespace_uuid
+          JOIN tasker.named_tasks nt ON nt.named_task_uuid = ANY (ARRAY[k.named_task_uuid])
+          JOIN tasker.task_namespaces tn ON tn.task_namespace_uuid = ANY (ARRAY[nt.task_namespace_uuid])
          WHERE NOT s.processed AND t.most_recent IS NOT FALSE AND t.to_state = 'enqueued' AND tn.name = $3
            AND t.created_at < now() AT TIME ZONE 'UTC' - make_interval(secs => $1)`
 
@@ -164,31 +167,39 @@ func (s *Source) sweep(ctx context.Context, age, blocked float64) error {
 	if err := tx.QueryRow(ctx, `SELECT pg_try_advisory_xact_lock($1)`, int64(sweepLock)).Scan(&mine); err != nil || !mine {
 		return err
 	}
-	results, err := s.coupling.resendResults(ctx, tx, age)
-	if err != nil {
-		return fmt.Errorf("results: %w", err)
-	}
-	var steps int64
-	for _, q := range s.queues {
-		n, err := s.coupling.resendSteps(ctx, tx, q, age)
-		if err != nil {
-			return fmt.Errorf("namespace %s: %w", q.namespace, err)
+	var failed []error
+	// What fails takes nothing with it of what the others have done.
+	part := func(what string, do func(tx pgx.Tx) error) {
+		if err := pgx.BeginFunc(ctx, tx, do); err != nil {
+			failed = append(failed, fmt.Errorf("%s: %w", what, err))
 		}
-		steps += n
 	}
-	told, _, err := s.coupling.lookAt(ctx, tx, unchangedTasks, age)
-	if err != nil {
-		return fmt.Errorf("tasks: %w", err)
-	}
-	if err := tx.Commit(ctx); err != nil {
+	var results, steps int64
+	var told int
+	part("results", func(tx pgx.Tx) (err error) {
+		results, err = s.coupling.resendResults(ctx, tx, age)
 		return err
+	})
+	for _, q := range s.queues {
+		part("namespace "+q.namespace, func(tx pgx.Tx) error {
+			n, err := s.coupling.resendSteps(ctx, tx, q, age)
+			steps += n
+			return err
+		})
+	}
+	part("tasks", func(tx pgx.Tx) (err error) {
+		told, _, err = s.coupling.lookAt(ctx, tx, unchangedTasks, age)
+		return err
+	})
+	if err := tx.Commit(ctx); err != nil {
+		return errors.Join(append(failed, err)...)
 	}
 	s.countOverlooked(told)
 	if results+steps > 0 {
 		s.counts.Swept.Add(uint64(results + steps))
 		s.log.Warn("forgotten messages were sent again", "results", results, "steps", steps)
 	}
-	return s.takeUpAbandoned(ctx, abandonedAge, misjudgedAge, blocked)
+	return errors.Join(append(failed, s.takeUpAbandoned(ctx, abandonedAge, misjudgedAge, blocked))...)
 }
 
 // takeUpAbandoned does not need to be alone.
