@@ -169,6 +169,7 @@ func Load(s Sources) (*Config, error) {
 			return nil, err
 		}
 	}
+	tasker.readWeb(c)
 	if err := tasker.readAuth(c); err != nil {
 		return nil, err
 	}

@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"net"
 	"net/url"
 	"strconv"
 	"strings"
@@ -42,6 +41,8 @@ type OrchestrationClient struct {
 	Timeout   time.Duration
 }
 
+var ofVisibility = within(int(minVisibility.Seconds()), int(maxVisibility.Seconds()), seconds)
+
 // deploymentSettings are those of a worker of a Tasker deployment. It is never
 // changed.
 var deploymentSettings = []Setting{
@@ -62,9 +63,9 @@ var deploymentSettings = []Setting{
 		Key: "visibility_timeout", Usage: "let other workers take over the steps of a dead one after `DURATION`", fallback: "30s",
 		env: env("TASKER_VISIBILITY_TIMEOUT"),
 		tasker: []taskerKey{
-			{"worker.event_systems.worker.timing.visibility_timeout_seconds", seconds},
-			{"worker.event_systems.worker.metadata.fallback_poller.visibility_timeout_seconds", seconds},
-			{"common.queues.default_visibility_timeout_seconds", seconds},
+			{"worker.event_systems.worker.timing.visibility_timeout_seconds", ofVisibility},
+			{"worker.event_systems.worker.metadata.fallback_poller.visibility_timeout_seconds", ofVisibility},
+			{"common.queues.default_visibility_timeout_seconds", ofVisibility},
 		},
 		set:  durationWithin(func(c *Config) *time.Duration { return &c.VisibilityTimeout }, minVisibility, maxVisibility),
 		show: func(c *Config) any { return c.VisibilityTimeout.String() },
@@ -87,7 +88,7 @@ var deploymentSettings = []Setting{
 		show:   func(c *Config) any { return c.BatchSize },
 	},
 	{
-		Key: "max_connections", Usage: "open at most `N` connections to PostgreSQL, one of them for notifications", fallback: "5",
+		Key: "max_connections", Usage: "open at most `N` connections to PostgreSQL, but three at least, one of them for notifications", fallback: "5",
 		env:    env("TASKER_MAX_CONNECTIONS"),
 		tasker: keysOf("common.database.pool.max_connections"),
 		set:    whole(func(c *Config) *int { return &c.MaxConnections }, 1, maxConnections),
@@ -241,7 +242,7 @@ func sameDatabase(a, b string) bool {
 		if port == "" {
 			port = "5432"
 		}
-		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsLoopback() {
+		if host == "" || host == "127.0.0.1" || host == "::1" {
 			host = "localhost"
 		}
 		return strings.ToLower(host) + ":" + port + u.Path, true

@@ -135,9 +135,10 @@ var commonSettings = []Setting{
 	},
 	{
 		Key: "concurrency", Usage: "let at most `N` steps be inside handlers at once", fallback: "16",
-		env: env("TASKER_CONCURRENCY"), tasker: keysOf("worker.mpsc_channels.handler_dispatch.max_concurrent_handlers"),
-		set:  setConcurrency,
-		show: func(c *Config) any { return c.Concurrency },
+		env:    env("TASKER_CONCURRENCY"),
+		tasker: []taskerKey{{"worker.mpsc_channels.handler_dispatch.max_concurrent_handlers", within(1, maxConcurrency, plain)}},
+		set:    setConcurrency,
+		show:   func(c *Config) any { return c.Concurrency },
 	},
 	{
 		Key: "strict", Usage: "refuse task input that does not match the template's input_schema",
@@ -209,7 +210,7 @@ var commonSettings = []Setting{
 	{
 		Key: "auth_public_key", Usage: "ask clients for a JSON Web Token signed with the private key of the PEM `FILE`",
 		path: true, env: env("TASKER_AUTH_PUBLIC_KEY"),
-		tasker: []taskerKey{{taskerAuth + ".jwt_public_key_path", ofAuth}, {taskerAuth + ".jwt_public_key", ofAuth}},
+		tasker: []taskerKey{{taskerAuth + ".jwt_public_key_path", ofPublicKey}, {taskerAuth + ".jwt_public_key", ofPublicKey}},
 		set:    text(func(c *Config) *string { return &c.Auth.PublicKey }, nil),
 		show: func(c *Config) any {
 			if IsPEM(c.Auth.PublicKey) {
@@ -221,7 +222,7 @@ var commonSettings = []Setting{
 	{
 		Key: "auth_jwks_url", Usage: "ask clients for a JSON Web Token signed with a key of the JSON Web Key Set at `URL`",
 		env:    env("TASKER_AUTH_JWKS_URL"),
-		tasker: []taskerKey{{taskerAuth + ".jwks_url", ofAuth}},
+		tasker: []taskerKey{{taskerAuth + ".jwks_url", ofJWKS}},
 		set:    text(func(c *Config) *string { return &c.Auth.JWKSURL }, nil),
 		show:   func(c *Config) any { return masked(c.Auth.JWKSURL) },
 	},

@@ -6,6 +6,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -43,6 +44,17 @@ func plain(_ *taskerFile, text string) []string   { return []string{text} }
 func seconds(_ *taskerFile, text string) []string { return []string{text + "s"} }
 func millis(_ *taskerFile, text string) []string  { return []string{text + "ms"} }
 
+// within is read of a whole number that Tasker allows to be less or more than we
+// do: then it is what comes next.
+func within(least, most int, read func(*taskerFile, string) []string) func(*taskerFile, string) []string {
+	return func(f *taskerFile, text string) []string {
+		if n, err := strconv.Atoi(text); err == nil && n > 0 {
+			text = strconv.Itoa(min(max(n, least), most))
+		}
+		return read(f, text)
+	}
+}
+
 // ofAuth is plain for the keys of worker.web.auth, which mean something only
 // when it is turned on.
 func ofAuth(f *taskerFile, text string) []string {
@@ -52,12 +64,51 @@ func ofAuth(f *taskerFile, text string) []string {
 	return []string{text}
 }
 
-// ofAPIKey is ofAuth for what needs api_keys_enabled too.
+// ofAPIKey is ofAuth for the one key that may do everything: it counts where
+// there is no list of keys.
 func ofAPIKey(f *taskerFile, text string) []string {
-	if enabled, _ := f.lookup(taskerAuth + ".api_keys_enabled").(bool); !enabled {
+	if f.hasAPIKeys() {
 		return nil
 	}
 	return ofAuth(f, text)
+}
+
+func (f *taskerFile) hasAPIKeys() bool {
+	enabled, _ := f.lookup(taskerAuth + ".api_keys_enabled").(bool)
+	list, _ := f.lookup(taskerAuth + ".api_keys").([]any)
+	return enabled && len(list) > 0
+}
+
+// ofPublicKey is ofAuth for what verifies tokens by a key, ofJWKS for what does
+// by a set of keys at a URL.
+func ofPublicKey(f *taskerFile, text string) []string {
+	if f.usesJWKS() {
+		return nil
+	}
+	return ofAuth(f, text)
+}
+
+func ofJWKS(f *taskerFile, text string) []string {
+	if !f.usesJWKS() {
+		return nil
+	}
+	return ofAuth(f, text)
+}
+
+// usesJWKS tells how tokens are verified. Where the file does not say, a URL is
+// meant that stands alone.
+func (f *taskerFile) usesJWKS() bool {
+	switch f.lookup(taskerAuth + ".jwt_verification_method") {
+	case "jwks":
+		return true
+	case nil:
+		url, _ := f.lookup(taskerAuth + ".jwks_url").(string)
+		path, _ := f.lookup(taskerAuth + ".jwt_public_key_path").(string)
+		key, _ := f.lookup(taskerAuth + ".jwt_public_key").(string)
+		return url != "" && path == "" && key == ""
+	default:
+		return false
+	}
 }
 
 func (f *taskerFile) authEnabled() bool {

@@ -229,8 +229,55 @@ func TestKeysOfTokensMayComeFromAURL(t *testing.T) {
 
 // Leaving out what is not supported would let everybody in.
 func TestAuthThatNobodyCouldPassIsRefused(t *testing.T) {
-	_, err := deployment(t, nil, "[worker.web.auth]\nenabled = true\napi_key = \"sesame\"\n")
-	require.ErrorContains(t, err, "nothing says whom to let in: set jwt_public_key_path")
+	for _, nothing := range []string{"", "api_keys_enabled = true\n", "jwt_verification_method = \"public_key\"\njwks_url = \"https://idp/keys\"\n"} {
+		_, err := deployment(t, nil, "[worker.web.auth]\nenabled = true\n"+nothing)
+		require.ErrorContains(t, err, "nothing says whom to let in: set jwt_public_key_path", nothing)
+	}
+}
+
+func TestTheOneKeyForEverythingCountsWhereThereIsNoListOfKeys(t *testing.T) {
+	const one = "[worker.web.auth]\nenabled = true\napi_key = \"sesame\"\n"
+	require.Equal(t, "sesame", mustDeploy(t, nil, one).Auth.APIKey)
+	c := mustDeploy(t, nil, one+"api_keys_enabled = true\n[[worker.web.auth.api_keys]]\nkey = \"listed\"\n")
+	require.Empty(t, c.Auth.APIKey)
+	require.Equal(t, []APIKey{{Key: "listed"}}, c.Auth.APIKeys)
+}
+
+func TestTokensAreVerifiedInTheWayThatTheFileNames(t *testing.T) {
+	const both = "[worker.web.auth]\nenabled = true\njwt_public_key_path = \"/public.pem\"\njwks_url = \"https://idp/keys\"\n"
+	environment := map[string]string{"TASKER_JWT_PUBLIC_KEY_PATH": "/other.pem"}
+	for text, want := range map[string]Auth{
+		both: {PublicKey: "/public.pem"},
+		both + "jwt_verification_method = \"public_key\"\n": {PublicKey: "/public.pem"},
+		both + "jwt_verification_method = \"jwks\"\n":       {JWKSURL: "https://idp/keys"},
+	} {
+		c := mustDeploy(t, environment, text)
+		require.Equal(t, want, Auth{PublicKey: c.Auth.PublicKey, JWKSURL: c.Auth.JWKSURL}, text)
+	}
+}
+
+func TestTokensAreVerifiedStrictlyUnlessTheFileSaysOtherwise(t *testing.T) {
+	const enabled = "[worker.web.auth]\nenabled = true\napi_key = \"sesame\"\n"
+	require.True(t, mustDeploy(t, nil, enabled).Auth.Strict)
+	require.False(t, mustDeploy(t, nil, enabled+"strict_validation = false\n").Auth.Strict)
+	require.False(t, mustDeploy(t, map[string]string{"TASKER_AUTH_STRICT": "false"}, enabled).Auth.Strict)
+	require.False(t, mustDeploy(t, nil, "").Auth.Strict)
+}
+
+// Files of deployments have that variable in them, so it is set although the
+// server is not wanted.
+func TestAServerThatTheFileTurnsOffIsOutOfReach(t *testing.T) {
+	const off = "[worker.web]\nenabled = false\nbind_address = \"${TASKER_WEB_BIND_ADDRESS:-0.0.0.0:8081}\"\n"
+	c := mustDeploy(t, map[string]string{"TASKER_WEB_BIND_ADDRESS": "0.0.0.0:8083"}, off)
+	require.Equal(t, "127.0.0.1:0", c.Listen)
+	require.EqualValues(t, c.TaskerFile+":worker.web.enabled", c.Origin("listen"))
+	require.Equal(t, "0.0.0.0:8084", mustDeploy(t, map[string]string{"TASKER_LISTEN": "0.0.0.0:8084"}, off).Listen)
+}
+
+func TestValuesThatTaskerAllowsAreTakenAsFarAsTheyGo(t *testing.T) {
+	c := mustDeploy(t, nil, "[worker.event_systems.worker.timing]\nvisibility_timeout_seconds = 1\n[worker.mpsc_channels.handler_dispatch]\nmax_concurrent_handlers = 10000\n")
+	require.Equal(t, 3*time.Second, c.VisibilityTimeout)
+	require.Equal(t, 4096, c.Concurrency)
 }
 
 func TestSizesHaveUnits(t *testing.T) {

@@ -25,22 +25,37 @@ func (f *taskerFile) readAuth(c *Config) error {
 	if f == nil || !f.authEnabled() {
 		return nil
 	}
-	if c.Auth.PublicKey == "" {
+	if c.Auth.PublicKey == "" && !f.usesJWKS() {
 		if key, place := firstSet(f.env, "TASKER_JWT_PUBLIC_KEY_PATH", "TASKER_JWT_PUBLIC_KEY"); key != "" {
 			c.Auth.PublicKey = key
 			c.origins["auth_public_key"] = Origin(place)
 		}
 	}
-	if enabled, _ := f.lookup(taskerAuth + ".api_keys_enabled").(bool); enabled {
+	if strict := taskerAuth + ".strict_validation"; c.Origin("auth_strict") == Default && f.lookup(strict) == nil {
+		c.Auth.Strict = true // as Tasker has it
+		c.origins["auth_strict"] = Origin(f.place(taskerAuth + ".enabled"))
+	}
+	if f.hasAPIKeys() {
 		if err := f.readAPIKeys(c); err != nil {
 			return err
 		}
 	}
 	if c.Auth.PublicKey == "" && c.Auth.JWKSURL == "" && c.Auth.Keys == "" && c.Auth.APIKey == "" && len(c.Auth.APIKeys) == 0 {
-		return fmt.Errorf("%s: true, but nothing says whom to let in: set jwt_public_key_path, jwks_url, or api_keys_enabled and api_keys",
+		return fmt.Errorf("%s: true, but nothing says whom to let in: set jwt_public_key_path, jwks_url, api_key, or api_keys_enabled and api_keys",
 			f.place(taskerAuth+".enabled"))
 	}
 	return nil
+}
+
+// readWeb keeps a server that the file turns off out of everybody's reach, also
+// where the variable says its address that such files put in themselves.
+func (f *taskerFile) readWeb(c *Config) {
+	const enabled = "worker.web.enabled"
+	if f == nil || f.lookup(enabled) != false || !strings.HasSuffix(string(c.Origin("listen")), "TASKER_WEB_BIND_ADDRESS") {
+		return
+	}
+	c.Listen = withoutWeb(f, "false")[0]
+	c.origins["listen"] = Origin(f.place(enabled))
 }
 
 func firstSet(env func(string) string, names ...string) (value, name string) {

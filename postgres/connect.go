@@ -14,6 +14,10 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
+// fewestConnections are one for notifications and two more: with less, claims and
+// completions wait for each other.
+const fewestConnections = 3
+
 // connectTimeout is how long one attempt to connect may take.
 const connectTimeout = 10 * time.Second
 
@@ -79,7 +83,7 @@ func connect(ctx context.Context, url string, n int, w *waits, needs []need) (*p
 	if err != nil {
 		return nil, err
 	}
-	c.MaxConns = int32(max(n, 2)) // claims and completions wait for each other with less
+	c.MaxConns = int32(max(n, fewestConnections-1))
 	c.ConnConfig.Tracer = w
 	pool, err := pgxpool.NewWithConfig(ctx, c)
 	if err != nil {

@@ -189,6 +189,7 @@ func (d *diagnosis) connections(ctx context.Context) error {
 	if !d.steps {
 		wanted, flag = d.o.QueueMaxConnections, "--queue-max-connections"
 	}
+	wanted = max(wanted, fewestConnections)
 	err := d.conn.QueryRow(ctx, `SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
 		(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')`).Scan(&most, &used)
 	switch {
