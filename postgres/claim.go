@@ -295,9 +295,10 @@ func (q *queue) atMost(n int) int {
 // narrow has the next claim take less than the n that failed, for what is wrong
 // may be one step. That one alone is claimed without its dependencies, if they
 // cannot be put together, and else put off: false if that cannot be done either,
-// or nothing is wrong with what was claimed.
+// or the database is away. One that does not answer in time may have too much
+// to read.
 func (s *Source) narrow(ctx context.Context, q *queue, n int, err error) bool {
-	if away(err) {
+	if away(err) && !errors.Is(err, context.DeadlineExceeded) {
 		return false
 	}
 	if n > 1 {
@@ -387,8 +388,8 @@ func (s *Source) acknowledge(ctx context.Context, q *queue, ids []int64) {
 }
 
 // hold makes a claimed step ours; unreadable is why it came without
-// dependencies. It returns nil for a step that is not to be
-// run: its result is then on its way.
+// dependencies. It returns nil for a step that is not to be run: its result is
+// then on its way.
 func (s *Source) hold(ctx context.Context, q *queue, m *message, unreadable error) *claim {
 	c := &claim{
 		queue: q, msgID: m.id, stepUUID: *m.stepUUID, attempt: int(*m.attempts), maxAttempts: int(*m.maxAttempts),

@@ -21,6 +21,9 @@
 // stays in its queue until the step's result is stored, and whoever reads it
 // after its visibility timeout takes the step over. The claim's sort key fences
 // off the result of the worker that lost it.
+//
+// What is wrong with one result, step or queue stays with it: it is tried again
+// by itself (persist.go), put off, or waits (claim.go), and the others go on.
 package postgres
 
 import (
