@@ -128,12 +128,14 @@ func TestWhatIsClaimedIsHandedOutAlthoughTheClaimantIsStoppedMeanwhile(t *testin
 	blocker := d.lock(id)
 	d.send(message)
 	ctx, cancel := context.WithCancel(t.Context())
-	go func() {
-		defer cancel()
+	var stopping sync.WaitGroup
+	stopping.Go(func() {
 		d.awaitLocked()
-	}()
-	context.AfterFunc(ctx, func() { _ = blocker.Rollback(context.WithoutCancel(ctx)) })
+		cancel()
+		assert.NoError(t, blocker.Rollback(t.Context()))
+	})
 	steps, err := s.Claim(ctx, 1)
+	stopping.Wait()
 	require.NoError(t, err)
 	require.Equal(t, id, steps[0].StepUUID)
 }
@@ -143,6 +145,7 @@ func (d *deployment) lock(step uuid.UUID) pgx.Tx {
 	d.t.Helper()
 	tx, err := d.DB().Begin(d.t.Context())
 	require.NoError(d.t, err)
+	d.t.Cleanup(func() { _ = tx.Rollback(context.Background()) })
 	_, err = tx.Exec(d.t.Context(), `SELECT 1 FROM tasker.workflow_steps WHERE workflow_step_uuid = $1 FOR UPDATE`, step)
 	require.NoError(d.t, err)
 	return tx
@@ -150,8 +153,9 @@ func (d *deployment) lock(step uuid.UUID) pgx.Tx {
 
 // awaitLocked waits until a worker waits for a lock.
 func (d *deployment) awaitLocked() {
-	require.Eventually(d.t, func() bool {
-		return d.count(`SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'taskerpy%' AND wait_event_type = 'Lock'`) > 0
+	const waiting = `SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name LIKE 'taskerpy%' AND wait_event_type = 'Lock'`
+	assert.Eventually(d.t, func() (yes bool) {
+		return d.DB().QueryRow(d.t.Context(), waiting).Scan(&yes) == nil && yes
 	}, time.Minute, time.Millisecond)
 }
 
@@ -303,10 +307,11 @@ func TestABeatKeepsWhatItCan(t *testing.T) {
 	d.enqueue(1, "check_order")
 	claimed(t, s, 2)
 	d.run(`SELECT pgmq.drop_queue('worker_books_queue')`)
-	before := d.count(`SELECT extract(epoch FROM max(vt))::int FROM pgmq.q_worker_shop_queue`)
+	before := d.countMessages(`SELECT extract(epoch FROM max(vt))::int FROM pgmq.q_worker_shop_queue`)
 	d.run(`UPDATE pgmq.q_worker_shop_queue SET vt = now()`)
 	require.ErrorContains(t, s.beatOnce(t.Context()), "worker_books_queue")
 	require.GreaterOrEqual(t, d.countMessages(`SELECT extract(epoch FROM max(vt))::int FROM pgmq.q_worker_shop_queue`), before)
+	d.run(`SELECT pgmq.create('worker_books_queue')`) // for what is handed back at the end
 }
 
 // Nobody may be blamed for it: somebody listens without reading.

@@ -91,7 +91,7 @@ SELECT msg_id, read_ct, age, step_uuid FROM m ORDER BY msg_id`
 // the messages, $4 how often each was read, $5 its step, $6 its age in seconds.
 const claimReadSQL = `
 WITH m AS MATERIALIZED (
-  SELECT * FROM unnest($2::bigint[], $4::int[], $5::uuid[], $6::float8[]) AS x(msg_id, read_ct, step_uuid, age) WHERE ` + lazily + `
+  SELECT * FROM unnest($2::bigint[], $4::int[], $5::uuid[], $6::float8[]) AS x(msg_id, read_ct, step_uuid, age) WHERE ` + lazily + ` AND ` + briefly + `
 ), ` + claimParts
 
 func (p *split) claimArgs(messages []read) []any {
