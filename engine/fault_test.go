@@ -315,6 +315,43 @@ func TestAReplacedTemplateThatCannotBeStoredIsNotUsed(t *testing.T) {
 	})
 }
 
+// Whoever is told that somebody else was first may rely on it: what the first
+// one did is in the file.
+func TestARefusalForTheSakeOfAnotherRequestWaitsUntilThatIsStored(t *testing.T) {
+	both(t, func(t *testing.T, fail func(*breaker, int32), durable bool) {
+		e, b := breaking(t, Options{}, linear)
+		twins := []*submission{}
+		for range 2 {
+			s, err := e.submission(asked("linear", 1))
+			require.NoError(t, err)
+			twins = append(twins, s)
+		}
+		fail(b, 1)
+		require.True(t, e.inbox.put(twins[0], twins[1]))
+		require.ErrorIs(t, <-twins[0].done, ErrUnavailable)
+		require.ErrorIs(t, <-twins[1].done, ErrUnavailable, "there may be no task of this identity")
+		healthy(t, e)
+		_, err := e.Create(t.Context(), asked("linear", 1))
+		if durable {
+			require.ErrorIs(t, err, ErrConflict)
+		} else {
+			require.NoError(t, err)
+		}
+	})
+}
+
+func TestASecondCancellationIsNotRefusedBeforeTheFirstOneIsStored(t *testing.T) {
+	both(t, func(t *testing.T, fail func(*breaker, int32), _ bool) {
+		e, b := breaking(t, Options{}, linear)
+		id := submit(t, e, asked("linear", 1))
+		first, second := &cancellation{task: id, done: make(chan error, 1)}, &cancellation{task: id, done: make(chan error, 1)}
+		fail(b, 1)
+		require.True(t, e.inbox.put(first, second))
+		require.ErrorIs(t, <-first.done, ErrUnavailable)
+		require.ErrorIs(t, <-second.done, ErrUnavailable)
+	})
+}
+
 func TestDelaysOutliveFailedCommits(t *testing.T) {
 	both(t, func(t *testing.T, fail func(*breaker, int32), _ bool) {
 		e, b := breaking(t, Options{NoJitter: true}, retrying("backoff_base_ms: 60000, max_backoff_ms: 60000"))

@@ -7,8 +7,9 @@ type request interface {
 	// apply carries the request out in memory, within the current batch. Its
 	// error refuses this request only and is passed to reply.
 	apply(w *writer) error
-	// reply answers the request: with nil once the batch is durable, with
-	// the reason when it is refused or the batch failed.
+	// reply answers the request once the batch is durable: with nil, or with
+	// the reason why it is refused. It gets an error at once when the batch
+	// failed, and a refusal at once when nothing before it was to be stored.
 	reply(w *writer, err error)
 }
 

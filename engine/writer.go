@@ -60,6 +60,7 @@ type writer struct {
 type batch struct {
 	at       store.Instant
 	requests []request // carried out; answered after the commit
+	refused  []refusal // because of what the batch changed, perhaps; answered then too
 	inserts  []func() error
 	dirty    []*run
 	evaluate []*run
@@ -72,6 +73,15 @@ type batch struct {
 	// publications become available once they are in the file.
 	publications []Publication
 	identities   map[string]uuid.UUID // of the tasks created in it
+}
+
+// empty tells whether the batch has nothing to make durable.
+func (b *batch) empty() bool { return len(b.dirty) == 0 && len(b.inserts) == 0 && len(b.attempts) == 0 }
+
+// refusal is a request with the reason why it is not carried out.
+type refusal struct {
+	request request
+	reason  error
 }
 
 // pendingGrant is what a claimant gets after the commit.
@@ -171,12 +181,17 @@ func (w *writer) round(items []request, open bool) error {
 	return w.commit()
 }
 
+// carryOut carries a request out. A refusal that may rest on what the batch has
+// changed so far is not told before that is durable.
 func (w *writer) carryOut(r request) {
-	if err := r.apply(w); err != nil {
+	switch err := r.apply(w); {
+	case err == nil:
+		w.batch.requests = append(w.batch.requests, r)
+	case w.batch.empty():
 		r.reply(w, err)
-		return
+	default:
+		w.batch.refused = append(w.batch.refused, refusal{r, err})
 	}
-	w.batch.requests = append(w.batch.requests, r)
 }
 
 // rest waits until there is something to do.
@@ -203,7 +218,7 @@ func (w *writer) begin() { w.batch.at = max(store.At(time.Now()), w.batch.at) }
 // next one.
 func (w *writer) commit() error {
 	b := &w.batch
-	if len(b.dirty) == 0 && len(b.inserts) == 0 && len(b.attempts) == 0 && w.e.health.Load() == nil {
+	if b.empty() && w.e.health.Load() == nil {
 		w.finish()
 		return nil
 	}
@@ -320,6 +335,9 @@ func (w *writer) finish() {
 	for _, r := range b.requests {
 		r.reply(w, nil)
 	}
+	for _, r := range b.refused {
+		r.request.reply(w, r.reason)
+	}
 	for _, c := range b.revoked {
 		c.revoke()
 	}
@@ -378,6 +396,9 @@ func (w *writer) fail(err error) {
 			continue
 		}
 		r.reply(w, err)
+	}
+	for _, r := range b.refused {
+		r.request.reply(w, err)
 	}
 	w.stale = true
 	w.clearBatch()
