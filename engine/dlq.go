@@ -296,7 +296,7 @@ func (i *Investigation) UnmarshalJSON(data []byte) error {
 // by the weight of the reason plus the minutes since the entry was made.
 func (e *Engine) Investigations(ctx context.Context, limit int) ([]Investigation, error) {
 	all := []Investigation{}
-	now := store.At(time.Now())
+	now := e.clock.now()
 	err := e.read(ctx, func(r *store.Reader) error {
 		rows, err := r.Investigations(ctx)
 		for i := range rows {

@@ -25,6 +25,7 @@ type Engine struct {
 	log   *slog.Logger
 	store *store.Store
 	inbox *inbox
+	clock *clock
 
 	catalog  atomic.Pointer[catalog]
 	waits    waits
@@ -73,7 +74,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{o: o, log: o.Log, store: s, inbox: newInbox(), analytics: newAnalytics(), ended: make(chan struct{})}
+	e := &Engine{o: o, log: o.Log, store: s, inbox: newInbox(), clock: newClock(), analytics: newAnalytics(), ended: make(chan struct{})}
 	e.catalog.Store(&catalog{})
 	e.writer = newWriter(e, rand.New(rand.NewPCG(seed, seed)))
 	if err := e.writer.start(ctx); err != nil {

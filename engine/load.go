@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/gofrs/uuid/v5"
 
@@ -161,6 +162,9 @@ func (w *writer) resumeStep(r *run, i int32) {
 			w.offer(r, i) // claimed by a commit that seemed to fail: nobody has it
 		}
 	case StepWaitingForRetry:
+		if s.row.BackoffSeconds >= 0 { // the delay may have begun under a clock that was set back since
+			s.row.NextRetryAt = min(s.row.NextRetryAt, w.batch.at.Add(time.Duration(s.row.BackoffSeconds)*time.Second))
+		}
 		w.waitForRetry(r, i)
 	}
 }

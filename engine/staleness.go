@@ -325,7 +325,7 @@ type StaleTask struct {
 // StaleTasks returns up to limit tasks in watched states, those first that
 // have used up most of their time, whether the detector is on or not.
 func (e *Engine) StaleTasks(ctx context.Context, limit int) ([]StaleTask, error) {
-	now := store.At(time.Now())
+	now := e.clock.now()
 	var open []store.OpenTask
 	named := map[int64]*store.NamedTask{}
 	lifecycles := map[int64]*template.Lifecycle{}

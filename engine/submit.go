@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/gofrs/uuid/v5"
 
@@ -45,7 +44,7 @@ func (e *Engine) submission(request TaskRequest) (*submission, error) {
 	if err := e.checkInput(named.def.template, key, context.compact); err != nil {
 		return nil, err
 	}
-	r := newRun(&request, key, named, context, store.At(time.Now()))
+	r := newRun(&request, key, named, context, e.clock.now())
 	if request.IdempotencyKey == nil && e.o.AlwaysUnique {
 		unique := r.row.UUID.String()
 		r.row.IdentityHash = identityHash(named.uuid, &unique, nil)

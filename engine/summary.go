@@ -123,7 +123,7 @@ type SummaryLinks struct {
 // or ErrClosed.
 func (e *Engine) Summary(ctx context.Context, id uuid.UUID) (TaskSummary, error) {
 	var s TaskSummary
-	now := store.At(time.Now())
+	now := e.clock.now()
 	err := e.read(ctx, func(r *store.Reader) error {
 		row, ok, err := r.Task(ctx, id)
 		if err != nil {

@@ -18,7 +18,7 @@ import (
 // ErrNotFound or ErrClosed.
 func (e *Engine) Task(ctx context.Context, id uuid.UUID) (Task, error) {
 	var t Task
-	now := store.At(time.Now())
+	now := e.clock.now()
 	err := e.read(ctx, func(r *store.Reader) error {
 		row, ok, err := r.Task(ctx, id)
 		if err != nil {
@@ -83,7 +83,7 @@ func (e *Engine) Tasks(ctx context.Context, f TaskFilter) (TaskList, error) {
 		return TaskList{}, fmt.Errorf("list tasks: %w", err)
 	}
 	list := TaskList{Tasks: []Task{}}
-	now := store.At(time.Now())
+	now := e.clock.now()
 	err = e.read(ctx, func(r *store.Reader) error {
 		rows, total, err := r.Tasks(ctx, filter)
 		if err != nil {
@@ -140,7 +140,7 @@ func (f *TaskFilter) rows() (store.Filter, error) {
 // Steps returns a task's steps in the order of their creation; none for a
 // task that does not exist.
 func (e *Engine) Steps(ctx context.Context, task uuid.UUID) ([]Step, error) {
-	now := store.At(time.Now())
+	now := e.clock.now()
 	all := []Step{}
 	err := e.read(ctx, func(r *store.Reader) error {
 		row, ok, err := r.Task(ctx, task)

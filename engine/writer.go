@@ -198,7 +198,7 @@ func (w *writer) carryOut(r request) {
 func (w *writer) rest(timer *time.Timer) {
 	wait := time.Hour
 	if at, ok := w.timers.next(); ok {
-		wait = max(time.Until(at.Time()), 0)
+		wait = max(at.Sub(w.e.clock.now()), 0)
 	}
 	if w.e.health.Load() != nil {
 		wait = min(wait, retryMost) // to see whether the file can be written again
@@ -211,7 +211,7 @@ func (w *writer) rest(timer *time.Timer) {
 }
 
 // begin starts a batch. Time never goes back from one batch to the next.
-func (w *writer) begin() { w.batch.at = max(store.At(time.Now()), w.batch.at) }
+func (w *writer) begin() { w.batch.at = w.e.clock.now() }
 
 // commit makes the batch durable and lets the world know. After an error all
 // that was in the batch is undone, and what must not be lost is kept for the
