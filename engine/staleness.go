@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -79,9 +80,14 @@ func stateThreshold(state TaskState, l *template.Lifecycle) time.Duration {
 		limit, fallback = l.MaxStepsInProcessMinutes, 30*time.Minute
 	}
 	if limit != nil {
-		return time.Duration(*limit) * time.Minute
+		return minutes(*limit)
 	}
 	return fallback
+}
+
+// minutes is so many minutes, or the longest time there is: larger limits load.
+func minutes(n uint32) time.Duration {
+	return time.Duration(min(int64(n), int64(math.MaxInt64/time.Minute))) * time.Minute
 }
 
 // staleness is why a task counts as stale.
@@ -116,7 +122,7 @@ func (r *run) staleness(now store.Instant) (staleness, bool) {
 	if l != nil {
 		s.action = l.StalenessAction
 		if l.MaxDurationMinutes != nil {
-			most = time.Duration(*l.MaxDurationMinutes) * time.Minute
+			most = minutes(*l.MaxDurationMinutes)
 		}
 	}
 	age := now.Sub(r.row.CreatedAt)

@@ -204,6 +204,19 @@ func TestMaxDurationReplacesTheDay(t *testing.T) {
 	})
 }
 
+func TestTheLargestLimitsAreNeverReached(t *testing.T) {
+	for _, key := range []string{"max_duration_minutes", "max_steps_in_process_minutes"} {
+		t.Run(key, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := open(t, acting, withLifecycle(key+": 4294967295"))
+				id := submit(t, e, asked("limited", 1))
+				later(20 * time.Minute)
+				require.Equal(t, "steps_in_process", statusOf(t, e, id))
+			})
+		})
+	}
+}
+
 func TestTheTemplateSaysWhatIsDoneAboutAStaleTask(t *testing.T) {
 	for action, want := range map[string]struct {
 		status  string
