@@ -10,26 +10,12 @@ import (
 	"github.com/tasker-systems/taskerpy/dispatch"
 )
 
-// clockSet is somebody setting the machine's clock: the writer has seen another
-// time before than it sees from then on.
-type clockSet struct {
-	by   time.Duration
-	done chan error
-}
-
-func (c *clockSet) apply(w *writer) error {
-	w.e.clock.at = w.e.clock.at.Add(-c.by)
-	w.begin()
-	return nil
-}
-
-func (c *clockSet) reply(_ *writer, err error) { c.done <- err }
-
-// setClock sets the clock of the machine as the engine sees it.
-func setClock(t testing.TB, e *Engine, by time.Duration) {
-	t.Helper()
-	c := &clockSet{by: by, done: make(chan error, 1)}
-	require.NoError(t, e.ask(t.Context(), c, c.done))
+// leap makes the machine's clock leap ahead, as the engine sees it. When it leapt
+// by mistake it is right again afterwards, since that goes by the test's time.
+func leap(e *Engine, d time.Duration) {
+	e.clock.mu.Lock()
+	defer e.clock.mu.Unlock()
+	e.clock.at = e.clock.at.Add(d)
 }
 
 func TestARetryIsNotDelayedByAClockThatIsSetBack(t *testing.T) {
@@ -37,7 +23,7 @@ func TestARetryIsNotDelayedByAClockThatIsSetBack(t *testing.T) {
 		e := open(t, Options{Path: memory}, retrying("backoff: linear, backoff_base_ms: 60000, max_backoff_ms: 60000"))
 		submit(t, e, asked("retrying", 1))
 		step := take(t, e)
-		setClock(t, e, -24*time.Hour)
+		leap(e, 24*time.Hour)
 		finish(t, e, step, dispatch.RetryableFailure, "later")
 		synctest.Wait()
 		failed := time.Now()
@@ -50,7 +36,7 @@ func TestAttemptsUnderAClockThatIsSetBackAreToldApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := open(t, Options{Path: memory, ImmediateRetries: true}, retrying("max_attempts: 2"))
 		id := submit(t, e, asked("retrying", 1))
-		setClock(t, e, -24*time.Hour)
+		leap(e, 24*time.Hour)
 		for _, message := range []string{"first", "second"} {
 			time.Sleep(time.Second)
 			finish(t, e, take(t, e), dispatch.RetryableFailure, message)
@@ -72,7 +58,7 @@ func TestADelayFromBeforeTheClockWasSetBackIsNoLongerThanItWas(t *testing.T) {
 		e := open(t, Options{}, yaml)
 		submit(t, e, asked("retrying", 1))
 		step := take(t, e)
-		setClock(t, e, -365*24*time.Hour)
+		leap(e, 365*24*time.Hour)
 		finish(t, e, step, dispatch.RetryableFailure, "later")
 		settle(t, e)
 		path := copied(t, e)
@@ -86,12 +72,28 @@ func TestADelayFromBeforeTheClockWasSetBackIsNoLongerThanItWas(t *testing.T) {
 func TestATaskIsNotOlderThanItIsWhenTheClockWasSetBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := open(t, Options{Path: memory, Staleness: Staleness{Mode: StalenessAct}}, linear)
-		setClock(t, e, -48*time.Hour)
+		leap(e, 48*time.Hour)
 		id := submit(t, e, asked("linear", 1))
 		time.Sleep(20 * time.Minute) // the detector looks several times
 		synctest.Wait()
 		task, err := e.Task(t.Context(), id)
 		require.NoError(t, err)
 		require.Equal(t, "steps_in_process", task.Status)
+	})
+}
+
+// A machine that sleeps is one whose clock leaps: timers stand still meanwhile.
+func TestARetryThatFellDueWhileTheMachineSleptIsMadeWithinAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := open(t, Options{Path: memory}, retrying("backoff: linear, backoff_base_ms: 3600000, max_backoff_ms: 3600000"))
+		submit(t, e, asked("retrying", 1))
+		finish(t, e, take(t, e), dispatch.RetryableFailure, "later")
+		retried := make(chan int, 1)
+		go func() { retried <- take(t, e).Attempt }()
+		synctest.Wait() // from here on nobody wakes the engine
+		leap(e, 8*time.Hour)
+		awake := time.Now()
+		require.Equal(t, 2, <-retried)
+		require.LessOrEqual(t, time.Since(awake), time.Minute)
 	})
 }

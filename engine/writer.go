@@ -19,6 +19,11 @@ const (
 	// after twice as long each time, up to retryMost.
 	retryFirst = 50 * time.Millisecond
 	retryMost  = time.Second
+
+	// longestRest is how long the writer rests at most while steps wait for
+	// their next attempt. Its timer knows nothing of a clock that is set
+	// forward, and stands still while the machine sleeps.
+	longestRest = time.Minute
 )
 
 // The writer is the one goroutine that changes tasks and writes the file. It
@@ -198,7 +203,7 @@ func (w *writer) carryOut(r request) {
 func (w *writer) rest(timer *time.Timer) {
 	wait := time.Hour
 	if at, ok := w.timers.next(); ok {
-		wait = max(at.Sub(w.e.clock.now()), 0)
+		wait = min(max(at.Sub(w.e.clock.now()), 0), longestRest)
 	}
 	if w.e.health.Load() != nil {
 		wait = min(wait, retryMost) // to see whether the file can be written again
