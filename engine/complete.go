@@ -245,6 +245,9 @@ func (w *writer) serve() {
 		n := min(len(next), c.limit)
 		g := pendingGrant{to: c, claims: make([]*claim, 0, n)}
 		for _, e := range next[:n] {
+			if !w.inLine(e) {
+				continue // it stood there twice
+			}
 			if claimed := w.startStep(e.run, e.position); claimed != nil {
 				g.claims = append(g.claims, claimed)
 			}
@@ -264,16 +267,21 @@ func (w *writer) choose(chosen []readyEntry, limit int) []readyEntry {
 		if !ok {
 			break
 		}
-		if w.runs[e.run.row.ID] != e.run {
-			continue
-		}
-		s := &e.run.steps[e.position]
-		// A step in progress that nobody has is one to be handed out again.
-		if s.state == StepEnqueued || s.state == StepInProgress && w.handed[s.row.ID] == nil {
+		if w.inLine(e) {
 			chosen = append(chosen, e)
 		}
 	}
 	return chosen
+}
+
+// inLine tells whether the step of an entry is still to be handed out.
+func (w *writer) inLine(e readyEntry) bool {
+	if w.runs[e.run.row.ID] != e.run {
+		return false
+	}
+	s := &e.run.steps[e.position]
+	// A step in progress that nobody has is one to be handed out again.
+	return s.state == StepEnqueued || s.state == StepInProgress && w.handed[s.row.ID] == nil
 }
 
 // startStep claims a step; nil if its template has no such step any more.

@@ -321,6 +321,23 @@ func TestAHandlerThatStillRunsWhenItsTaskComesBackBringsItsResult(t *testing.T) 
 	})
 }
 
+func TestAStepThatYieldsWhileItsTaskComesBackIsHandedOutOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := open(t, acting, linear)
+		id := submit(t, e, asked("linear", 1))
+		one := take(t, e)
+		later(40 * time.Minute)
+		yield := &completion{claim: one.Handle.(*claim), result: resultOf(one, dispatch.CheckpointYield, map[string]any{"cursor": 1, "items_processed": 1})}
+		back := &operation{task: id, step: stepOf(t, e, id, "four").StepUUID, event: stepResolveManually, Operation: byHand, done: make(chan error, 1)}
+		require.True(t, e.inbox.put(yield, back))
+		require.NoError(t, <-back.done)
+		steps, err := e.Claim(t.Context(), 10)
+		require.NoError(t, err)
+		require.Len(t, steps, 1)
+		require.Equal(t, "one", steps[0].Name)
+	})
+}
+
 func TestATaskWithAPendingRecordIsNotRecordedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := open(t, acting, linear)
