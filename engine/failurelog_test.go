@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"sync"
 	"testing"
-	"testing/synctest"
 
 	"github.com/gofrs/uuid/v5"
 	"github.com/stretchr/testify/require"
@@ -89,12 +88,12 @@ func TestADecisionThatCannotBeFollowedIsLogged(t *testing.T) {
 }
 
 func TestAFailureWhoseCommitFailsIsLoggedOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	both(t, func(t *testing.T, fail func(*breaker, int32), _ bool) {
 		var log failureLog
 		e, b := breaking(t, Options{Log: log.log()}, retrying(twoAttempts))
 		submit(t, e, asked("retrying", 1))
 		s := take(t, e)
-		b.before.Store(3)
+		fail(b, 3)
 		finish(t, e, s, dispatch.PermanentFailure, "declined")
 		healthy(t, e)
 		settle(t, e)

@@ -225,6 +225,24 @@ func TestAWaitEndsWhenTheLastCommitLooksFailed(t *testing.T) {
 	})
 }
 
+func TestAWatcherMissesNothingWhenACommitLooksFailed(t *testing.T) {
+	both(t, func(t *testing.T, fail func(*breaker, int32), _ bool) {
+		e, b := breaking(t, Options{}, dag("single", "only"))
+		id := submit(t, e, asked("single", 1))
+		s := take(t, e)
+		changes, stop := e.Watch(id)
+		defer stop()
+		fail(b, 1)
+		finish(t, e, s, dispatch.Success, 1)
+		await(t, e, id)
+		require.NoError(t, e.Close(t.Context()))
+		require.Equal(t, []string{
+			"only: in_progress → enqueued_for_orchestration", "only: enqueued_for_orchestration → complete",
+			": steps_in_process → evaluating_results", ": evaluating_results → complete",
+		}, told(drained(changes)))
+	})
+}
+
 func TestACancellationThatCannotBeStoredChangesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, b := breaking(t, Options{}, linear)
@@ -237,6 +255,19 @@ func TestACancellationThatCannotBeStoredChangesNothing(t *testing.T) {
 		require.Equal(t, Stats{OpenTasks: 1, RunningSteps: 1}, e.Stats(), "the running step is not handed out a second time")
 		finish(t, e, running, dispatch.Success, 1)
 		require.Equal(t, "two", take(t, e).Name)
+	})
+}
+
+func TestAHandlerIsAskedToEndOnceItsCancellationIsFoundStored(t *testing.T) {
+	both(t, func(t *testing.T, fail func(*breaker, int32), durable bool) {
+		e, b := breaking(t, Options{}, linear)
+		id := submit(t, e, asked("linear", 1))
+		running := take(t, e)
+		fail(b, 1)
+		_, err := e.Cancel(t.Context(), id)
+		require.ErrorIs(t, err, ErrUnavailable)
+		healthy(t, e)
+		require.Equal(t, durable, running.Handle.(*claim).revoked.Load())
 	})
 }
 

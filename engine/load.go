@@ -41,6 +41,9 @@ func (w *writer) load(ctx context.Context) error {
 	if err == nil {
 		err = w.loadPublications(ctx)
 	}
+	if err == nil {
+		err = w.resolveDoubt(ctx)
+	}
 	w.stale = err != nil
 	return err
 }

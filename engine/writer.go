@@ -59,6 +59,7 @@ type writer struct {
 	// again are completions whose batch failed.
 	again []request
 	stale bool // memory is not what the file says: load again first
+	doubt doubt
 }
 
 // batch is what the next commit makes durable, and what follows from it.
@@ -406,6 +407,7 @@ func (w *writer) fail(err error) {
 		r.request.reply(w, err)
 	}
 	w.stale = true
+	w.doubt = b.doubt()
 	w.clearBatch()
 }
 
