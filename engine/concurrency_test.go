@@ -8,11 +8,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/gofrs/uuid/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tasker-systems/taskerpy/dispatch"
+	"github.com/tasker-systems/taskerpy/engine/store"
 )
 
 // running knows which steps are with a worker at the moment.
@@ -166,4 +168,30 @@ func TestManyRegistrationsAndSubmissionsAtOnce(t *testing.T) {
 	list, err := e.Tasks(t.Context(), TaskFilter{})
 	require.NoError(t, err)
 	require.Equal(t, 80, list.Pagination.TotalCount)
+}
+
+func TestSlowReadersDoNotHoldTheWriterUp(t *testing.T) {
+	e := open(t, Options{}, dag("single", "only"))
+	id := submit(t, e, asked("single", 1))
+	finish(t, e, take(t, e), dispatch.PermanentFailure, "no")
+	await(t, e, id)
+	var slow sync.WaitGroup
+	reading, over := make(chan struct{}), make(chan struct{})
+	defer func() { close(over); slow.Wait() }()
+	for range 4 { // as many as there are connections for reading
+		slow.Go(func() {
+			if err := e.read(context.Background(), func(*store.Reader) error {
+				reading <- struct{}{}
+				<-over
+				return nil
+			}); err != nil {
+				t.Error(err)
+			}
+		})
+		<-reading
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	c := &cancellation{task: id, done: make(chan error, 1)} // of a task that the writer has to look up
+	require.NoError(t, e.ask(ctx, c, c.done))
 }

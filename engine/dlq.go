@@ -199,7 +199,7 @@ type dlqUpdate struct {
 func (u *dlqUpdate) apply(w *writer) error {
 	var row, pending store.DLQEntry
 	var found, blocked bool
-	err := w.store.Read(w.ctx, func(r *store.Reader) (err error) {
+	err := w.store.ReadOwn(func(r *store.Reader) (err error) {
 		if row, found, err = r.DLQEntry(w.ctx, u.entry); err == nil && found {
 			pending, blocked, err = r.PendingDLQEntry(w.ctx, row.TaskID)
 		}

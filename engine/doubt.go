@@ -35,7 +35,7 @@ func (w *writer) resolveDoubt(ctx context.Context) error {
 		return nil
 	}
 	var history int
-	err := w.store.Read(ctx, func(r *store.Reader) (err error) {
+	err := w.store.ReadOwn(func(r *store.Reader) (err error) {
 		history, err = r.HistoryLength(ctx, d.task)
 		return err
 	})

@@ -19,7 +19,7 @@ func (w *writer) load(ctx context.Context) error {
 	w.runs, w.byUUID = map[int64]*run{}, map[uuid.UUID]*run{}
 	w.ready, w.timers, w.delayed = readyQueue{}, timers{}, 0
 	w.stale = true
-	err := w.store.Read(ctx, func(r *store.Reader) error {
+	err := w.store.ReadOwn(func(r *store.Reader) error {
 		if err := w.loadTemplates(ctx, r); err != nil {
 			return err
 		}
@@ -118,7 +118,7 @@ func (w *writer) find(task uuid.UUID) (*run, error) {
 		return r, nil
 	}
 	var found *run
-	err := w.store.Read(w.ctx, func(reader *store.Reader) error {
+	err := w.store.ReadOwn(func(reader *store.Reader) error {
 		t, ok, err := reader.Task(w.ctx, task)
 		if err != nil || !ok {
 			return err
@@ -196,7 +196,7 @@ func (w *writer) recover(r *run) {
 // and whose task had been put to error before. Nothing follows from them until
 // an operator brings the task back.
 func (w *writer) recoverFailed(ctx context.Context) error {
-	return w.store.Read(ctx, func(reader *store.Reader) error {
+	return w.store.ReadOwn(func(reader *store.Reader) error {
 		tasks, err := reader.FailedTasks(ctx, claimedStates)
 		if err != nil {
 			return err

@@ -258,7 +258,7 @@ func (w *writer) publish(r *run, i int32, c *claim, result []byte, success bool)
 // commit stored that seemed to fail.
 func (w *writer) loadPublications(ctx context.Context) error {
 	var rows []store.Publication
-	err := w.store.Read(ctx, func(r *store.Reader) (err error) {
+	err := w.store.ReadOwn(func(r *store.Reader) (err error) {
 		rows, err = r.Publications(ctx)
 		return err
 	})

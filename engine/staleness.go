@@ -225,7 +225,7 @@ func (q *stalenessCheck) apply(w *writer) error {
 		}
 	}
 	slices.SortFunc(all, func(a, b staleness) int { return cmp.Or(cmp.Compare(a.since, b.since), cmp.Compare(a.id, b.id)) })
-	err := w.store.Read(w.ctx, func(reader *store.Reader) error {
+	err := w.store.ReadOwn(func(reader *store.Reader) error {
 		for _, s := range all {
 			if q.act && len(q.found) == staleBatch {
 				break
@@ -299,7 +299,7 @@ func encoded(value any) []byte {
 // §7.4). It returns nil for all other tasks that are not in memory.
 func (w *writer) late(c *completion) *run {
 	inError := false
-	err := w.store.Read(w.ctx, func(r *store.Reader) error {
+	err := w.store.ReadOwn(func(r *store.Reader) error {
 		_, state, _, err := r.TaskState(w.ctx, c.claim.taskUUID)
 		inError = state == TaskError.String()
 		return err

@@ -52,11 +52,11 @@ type Store struct {
 	begin, commit, rollback *stmt
 	write                   writeStatements
 
-	// alone is held by a transaction and by reads when there is only one
-	// connection, which is so for a database in memory.
+	// alone is held by a transaction and by reads on the writing connection,
+	// which is the only one of a database in memory.
 	alone   sync.Mutex
 	readers chan *Reader // nil in memory; a nil *Reader is one not yet connected
-	memory  Reader
+	own     Reader       // on the writing connection
 }
 
 // Open opens the file at path, creating it and its folder when missing, and
@@ -126,7 +126,7 @@ func (s *Store) open() error {
 	if err := s.write.prepare(s.w); err != nil {
 		return err
 	}
-	s.memory = Reader{c: s.w}
+	s.own = Reader{c: s.w}
 	if s.path != memory {
 		s.readers = make(chan *Reader, maxReaders)
 		for range maxReaders {
@@ -235,9 +235,7 @@ func (s *Store) at(p Point) error {
 // Read calls f with a Reader that sees one committed state of the file.
 func (s *Store) Read(ctx context.Context, f func(*Reader) error) (err error) {
 	if s.readers == nil {
-		s.alone.Lock()
-		defer s.alone.Unlock()
-		return f(&s.memory)
+		return s.ReadOwn(f)
 	}
 	var r *Reader
 	select {
@@ -260,12 +258,22 @@ func (s *Store) Read(ctx context.Context, f func(*Reader) error) (err error) {
 	return f(r)
 }
 
+// ReadOwn is Read on the writing connection, for the writing goroutine outside
+// of a transaction: it waits for no other reader.
+func (s *Store) ReadOwn(f func(*Reader) error) error {
+	s.alone.Lock()
+	defer s.alone.Unlock()
+	return f(&s.own)
+}
+
 // Identity is Reader.Identity on the writing connection, for the writing
 // goroutine outside of a transaction.
 func (s *Store) Identity(ctx context.Context, hash []byte) (task uuid.UUID, ok bool, err error) {
-	s.alone.Lock()
-	defer s.alone.Unlock()
-	return s.memory.Identity(ctx, hash)
+	err = s.ReadOwn(func(r *Reader) (err error) {
+		task, ok, err = r.Identity(ctx, hash)
+		return err
+	})
+	return task, ok, err
 }
 
 // Touch writes something that changes nothing, within a transaction: to see
