@@ -110,7 +110,8 @@ func (d *Dispatcher) giveUp(l *lane, it item, started time.Time, x *deadline) {
 	d.mu.Lock()
 	d.lanes = slices.DeleteFunc(d.lanes, func(other *lane) bool { return other == l })
 	d.stuck++
-	exhausted := d.stuck == d.MaxStuck+1
+	exhausted := d.stuck > d.MaxStuck && !d.exhausted
+	d.exhausted = d.exhausted || exhausted
 	if d.queue.len() > 0 {
 		d.wakeOne()
 	}

@@ -150,3 +150,26 @@ func TestTooManyStuckLanesAreReportedOnce(t *testing.T) {
 		time.Sleep(2 * time.Hour)
 	})
 }
+
+func TestTooManyStuckLanesAreReportedOnceEvenIfOneComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSource()
+		reported := 0
+		takes := map[string]time.Duration{"blocked": time.Hour, "slow": time.Minute}
+		d := timed(t, s, true, takes, func(o *dispatch.Options) {
+			o.MaxStuck, o.Exhausted = 1, func() { reported++ }
+		})
+		submitTimed(s, "blocked", time.Second)
+		submitTimed(s, "slow", time.Second)
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		require.Equal(t, 1, d.Stats().Stuck)
+		submitTimed(s, "blocked", time.Second)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Equal(t, 2, d.Stats().Stuck)
+		require.Equal(t, 1, reported)
+		require.NoError(t, d.Drain(t.Context()))
+		time.Sleep(2 * time.Hour)
+	})
+}

@@ -91,9 +91,10 @@ type Dispatcher struct {
 	pacer   chan struct{}
 	typical atomic.Int64 // moving average of the time in a handler, ns; 0 unknown
 
-	lastLane int // the number of the lane made last
-	stuck    int // lanes that were given up and have not come back
-	timeouts uint64
+	lastLane  int  // the number of the lane made last
+	stuck     int  // lanes that were given up and have not come back
+	exhausted bool // Exhausted was called
+	timeouts  uint64
 
 	stopClaim context.CancelFunc
 	wg        sync.WaitGroup
