@@ -126,12 +126,25 @@ func (l *Lane) Call(fn embed.Func, in []byte, label *string) ([]byte, error) {
 
 // Interrupt raises the exception class that Runtime.Lookup found in the call
 // that the lane is in; it does nothing between calls. It waits for the GIL, and
-// returns ctx.Err() when ctx ends first. Any goroutine may call it until Close.
+// returns ctx.Err() when ctx ends first: then nothing is raised, not even later.
+// Any goroutine may call it until Close.
 func (l *Lane) Interrupt(ctx context.Context, exception embed.Func) error {
-	return l.runtime.onOwner(ctx, func(a *Attached) error {
-		a.thread.Interrupt(l.thread, exception)
+	// The owner may still wait for the GIL when ctx ends, and have it while the
+	// lane is in its next call. So one of the two decides.
+	var decided atomic.Bool
+	raised := make(chan struct{})
+	err := l.runtime.onOwner(ctx, func(a *Attached) error {
+		if decided.CompareAndSwap(false, true) {
+			a.thread.Interrupt(l.thread, exception)
+			close(raised)
+		}
 		return nil
 	})
+	if err == nil || decided.CompareAndSwap(false, true) {
+		return err
+	}
+	<-raised
+	return nil
 }
 
 // Attached runs f with the GIL held. Only within Run.
