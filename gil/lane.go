@@ -38,6 +38,7 @@ type Lane struct {
 	thread  *embed.Thread
 	life    state.Machine
 	jobs    chan func()
+	closing chan struct{} // closed by Close
 	calls   atomic.Uint64
 
 	// What runs now, for debugState: written by the lane around each call with
@@ -56,7 +57,7 @@ func (r *Runtime) NewLane(name string) (*Lane, error) {
 		return nil, fmt.Errorf("start lane %s: %w", name, ErrStopped)
 	}
 	r.lastLane++
-	l := &Lane{id: r.lastLane, name: name, runtime: r, jobs: make(chan func())}
+	l := &Lane{id: r.lastLane, name: name, runtime: r, jobs: make(chan func()), closing: make(chan struct{})}
 	r.lanes = append(r.lanes, l)
 	r.wg.Add(1)
 	r.mu.Unlock()
@@ -86,11 +87,20 @@ func (l *Lane) live(started chan<- error) {
 	if err != nil {
 		return
 	}
-	for job := range l.jobs {
-		job()
-	}
+	l.work()
 	l.thread.Free()
 	_ = l.life.Set(state.Stopped)
+}
+
+func (l *Lane) work() {
+	for {
+		select {
+		case job := <-l.jobs:
+			job()
+		case <-l.closing:
+			return
+		}
+	}
 }
 
 func (r *Runtime) forget(l *Lane) {
@@ -100,18 +110,24 @@ func (r *Runtime) forget(l *Lane) {
 }
 
 // Run runs f on the lane's thread and waits for it. It must not be called
-// from f itself, nor after Close.
-func (l *Lane) Run(f func()) {
+// from f itself. After Close it runs nothing and returns ErrStopped.
+func (l *Lane) Run(f func()) error {
 	done := make(chan struct{})
-	l.jobs <- func() {
+	job := func() {
 		defer close(done)
 		f()
 	}
-	<-done
+	select {
+	case l.jobs <- job:
+		<-done
+		return nil
+	case <-l.closing:
+		return fmt.Errorf("lane %s: %w", l.name, ErrStopped)
+	}
 }
 
 // Close ends the lane when its current job is done. It may be called once.
-func (l *Lane) Close() { close(l.jobs) }
+func (l *Lane) Close() { close(l.closing) }
 
 // Call runs fn with the bytes of in and returns its answer, in one crossing.
 // Only within Run. label says what runs, for /debug/lanes; it is kept by reference.

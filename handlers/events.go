@@ -47,9 +47,8 @@ func (h *Host) NewEvents() (*Events, error) {
 		h.mu.Unlock()
 		*lane = l
 	}
-	var err error
-	e.publishing.Run(func() {
-		err = e.publishing.Attached(func(a *gil.Attached) error {
+	err := run(e.publishing, func() error {
+		return e.publishing.Attached(func(a *gil.Attached) error {
 			for name, fn := range map[string]*embed.Func{"publish": &e.publish, "subscribe": &e.subscribe, "handle": &e.handle} {
 				found, err := a.Lookup("taskerpy_host.domain_events", name)
 				if err != nil {
@@ -110,7 +109,10 @@ func (e *Events) Handle(subscriber string, event json.RawMessage) error {
 }
 
 func call(l *gil.Lane, fn embed.Func, in []byte, label string) (out []byte, err error) {
-	l.Run(func() { out, err = l.Call(fn, in, &label) })
+	err = run(l, func() (err error) {
+		out, err = l.Call(fn, in, &label)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", label, err)
 	}

@@ -82,8 +82,7 @@ func New(ctx context.Context, r *gil.Runtime, workerID string) (*Host, error) {
 		return nil, err
 	}
 	h := &Host{runtime: r, first: first, lanes: []*gil.Lane{first}}
-	first.Run(func() { err = h.prepare(first, workerID) })
-	if err != nil {
+	if err := run(first, func() error { return h.prepare(first, workerID) }); err != nil {
 		h.Close()
 		return nil, fmt.Errorf("prepare handlers: %w", err)
 	}
@@ -130,6 +129,14 @@ func (h *Host) Load(paths ...string) (Loaded, error) {
 	return out, nil
 }
 
+// run runs f on a lane and returns its error, or that the lane has ended.
+func run(l *gil.Lane, f func() error) (err error) {
+	if ended := l.Run(func() { err = f() }); ended != nil {
+		return ended
+	}
+	return err
+}
+
 // ask calls a function of the host's Python half with JSON, on lane 1.
 func (h *Host) ask(fn embed.Func, request, answer any) error {
 	in, err := json.Marshal(request)
@@ -138,7 +145,10 @@ func (h *Host) ask(fn embed.Func, request, answer any) error {
 	}
 	var out []byte
 	label := "load handlers"
-	h.first.Run(func() { out, err = h.first.Call(fn, in, &label) })
+	err = run(h.first, func() (err error) {
+		out, err = h.first.Call(fn, in, &label)
+		return err
+	})
 	if err != nil {
 		return err
 	}
