@@ -41,7 +41,8 @@ type Call = func(event []byte, label *string) (answer []byte, err error)
 
 // Executor is a thread that runs handlers one after another: a lane.
 type Executor interface {
-	// Occupy runs loop on the executor's thread and returns when loop does.
+	// Occupy runs loop on the executor's thread and returns when loop does. It
+	// is called once: the executor is over then.
 	Occupy(loop func(call Call))
 	// Interrupt asks the handler that is running to end, and does nothing
 	// between calls. Other goroutines call it.

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -212,7 +213,7 @@ func (l Loaded) suggestion(callable string) string {
 // the one that imported the modules.
 func (h *Host) NewExecutor(n int) (*Executor, error) {
 	if n == 1 {
-		return &Executor{h.first, h.runStep, h.timeout}, nil
+		return &Executor{h, h.first}, nil
 	}
 	l, err := h.runtime.NewLane(fmt.Sprintf("lane-%d", n))
 	if err != nil {
@@ -221,7 +222,7 @@ func (h *Host) NewExecutor(n int) (*Executor, error) {
 	h.mu.Lock()
 	h.lanes = append(h.lanes, l)
 	h.mu.Unlock()
-	return &Executor{l, h.runStep, h.timeout}, nil
+	return &Executor{h, l}, nil
 }
 
 // Close ends the lanes, which must be unoccupied.
@@ -234,19 +235,34 @@ func (h *Host) Close() {
 	h.lanes = nil
 }
 
+// end ends one lane, unless Close did.
+func (h *Host) end(l *gil.Lane) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if i := slices.Index(h.lanes, l); i >= 0 {
+		h.lanes = slices.Delete(h.lanes, i, i+1)
+		l.Close()
+	}
+}
+
 // Executor is a lane that runs steps; see dispatch.Executor.
 type Executor struct {
-	lane         *gil.Lane
-	run, timeout embed.Func
+	host *Host
+	lane *gil.Lane
 }
 
 // Interrupt raises StepTimeout in the handler that the lane is in.
-func (e *Executor) Interrupt(ctx context.Context) error { return e.lane.Interrupt(ctx, e.timeout) }
+func (e *Executor) Interrupt(ctx context.Context) error {
+	return e.lane.Interrupt(ctx, e.host.timeout)
+}
 
-// Occupy runs loop on the lane; call runs one event through its handler.
+// Occupy runs loop on the lane, which ends with it; call runs one event
+// through its handler.
 func (e *Executor) Occupy(loop func(call func(event []byte, label *string) ([]byte, error))) {
-	e.lane.Run(func() {
-		loop(func(event []byte, label *string) ([]byte, error) { return e.lane.Call(e.run, event, label) })
+	// A lane that was given up would keep its thread for nothing.
+	defer e.host.end(e.lane)
+	_ = e.lane.Run(func() {
+		loop(func(event []byte, label *string) ([]byte, error) { return e.lane.Call(e.host.runStep, event, label) })
 	})
 }
 
