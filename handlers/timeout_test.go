@@ -146,4 +146,42 @@ async def after():
 	require.Contains(t, string(r.JSON), `"left":1`)
 }
 
+func TestATimeoutWhileALineIsLoggedKeepsNoOtherLineWaiting(t *testing.T) {
+	f := running(t, `
+import logging
+import threading
+from tasker_core.step_handler import step_handler
+
+log = logging.getLogger("timeouts")
+entered, leave = threading.Event(), threading.Event()
+
+class Slow:
+    def __str__(self):
+        entered.set()
+        leave.wait()
+        return "slow"
+
+@step_handler("logs_past_its_timeout")
+def logs_past_its_timeout():
+    threading.Thread(target=log.warning, args=("%s", Slow())).start()
+    entered.wait()
+    threading.Timer(0.3, leave.set).start()
+    log.warning("at the same time")
+    while True:
+        sum(range(1000))
+
+@step_handler("logs_later")
+def logs_later():
+    other = threading.Thread(target=log.warning, args=("later",), daemon=True)
+    other.start()
+    other.join(5)
+    return {"logged": not other.is_alive()}
+`)
+	f.steps <- stepFor(t, "logs_past_its_timeout", 50*time.Millisecond)
+	require.Equal(t, dispatch.RetryableFailure, (<-f.results).Outcome)
+
+	f.steps <- stepFor(t, "logs_later", 0)
+	require.Contains(t, string((<-f.results).JSON), `"logged":true`)
+}
+
 var _ dispatch.Executor = (*handlers.Executor)(nil)

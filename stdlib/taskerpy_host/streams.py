@@ -167,6 +167,14 @@ class HostBuffer(io.RawIOBase):
 class HostLogHandler(logging.Handler):
     """Gives records of Python's ``logging`` to the host."""
 
+    def handle(self, record: logging.LogRecord) -> bool:
+        # Without the lock of handlers, which nothing here needs: a timeout that
+        # hits its step right after it was taken would leave it taken for ever.
+        passed: bool | logging.LogRecord = self.filter(record)
+        if passed:
+            self.emit(passed if isinstance(passed, logging.LogRecord) else record)
+        return bool(passed)
+
     def emit(self, record: logging.LogRecord) -> None:
         # What the host has logged itself does not go to its log again.
         if record.name == "tasker_core.host":
