@@ -542,6 +542,46 @@ def test_tasks_that_a_step_leaves_behind_end_with_it() -> None:
     assert loops._thread.loop is None
 
 
+@pytest.mark.parametrize(
+    "leave", [lambda loop: loop.call_soon(sys.exit), lambda loop: loop.stop()], ids=["exit", "stop"]
+)
+def test_a_step_that_breaks_off_its_loop_does_not_stop_the_next(
+    leave: Callable[[Any], Any],
+) -> None:
+    async def break_off() -> Any:
+        leave(asyncio.get_running_loop())
+
+    run(lambda c: break_off())
+    assert run(lambda c: later({"a": 1}))[1]["result"] == {"a": 1}
+
+
+def test_tasks_of_a_loop_that_was_broken_off_end_with_their_step() -> None:
+    cancelled: list[bool] = []
+    kept: list[Any] = []
+
+    async def linger() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            cancelled.append(True)
+
+    async def break_off() -> Any:
+        kept.append(asyncio.ensure_future(linger()))
+        await asyncio.sleep(0)
+        asyncio.get_running_loop().call_soon(sys.exit)
+
+    assert run(lambda c: break_off())[1]["error"]["error_type"] == "SystemExit"
+    assert cancelled == [True]
+
+
+def test_a_loop_that_a_handler_closed_is_not_used_again() -> None:
+    run(lambda c: later(None))
+    loop = loops._thread.loop
+    assert loop is not None
+    run(lambda c: loop.close())
+    assert run(lambda c: later({"a": 1}))[1]["result"] == {"a": 1}
+
+
 def test_a_waiting_loop_wakes_up_so_that_a_timeout_can_reach_it() -> None:
     async def ticks() -> int:
         loop = asyncio.get_running_loop()
