@@ -22,7 +22,7 @@ def failure_of(error: BaseException) -> StepHandlerResult:
         retryable=retryable if isinstance(retryable, bool) else True,
         metadata={
             **metadata_of(error),
-            "traceback": "".join(traceback.format_exception(error)),
+            "traceback": traceback_of(error),
         },
         error_code=error_code if isinstance(error_code, str) else None,
     )
@@ -31,9 +31,14 @@ def failure_of(error: BaseException) -> StepHandlerResult:
 def message_of(error: BaseException) -> str:
     """Return the text of an exception, or its class if it cannot tell one."""
     try:
-        return str(error)
+        return _storable(str(error))
     except Exception:
         return type(error).__name__
+
+
+def traceback_of(error: BaseException) -> str:
+    """Return the formatted traceback of an exception."""
+    return _storable("".join(traceback.format_exception(error)))
 
 
 def metadata_of(error: BaseException) -> dict[str, Any]:
@@ -46,3 +51,9 @@ def metadata_of(error: BaseException) -> dict[str, Any]:
     if not isinstance(metadata, dict):
         return {}
     return {str(key): value for key, value in metadata.items()}
+
+
+def _storable(text: str) -> str:
+    # Bytes that are no text, as in names of files, stand in it as surrogates,
+    # which JSON cannot carry.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -17,7 +17,6 @@ handler decorator.
 """
 
 import inspect
-import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -25,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, runtime_checkabl
 
 from pydantic import AliasChoices, AliasPath, BaseModel, ValidationError
 
-from tasker_core._failures import message_of, metadata_of
+from tasker_core._failures import message_of, metadata_of, traceback_of
 from tasker_core._patchable import patchable
 from tasker_core.errors import PermanentError, RetryableError, TaskerError
 from tasker_core.step_handler.base import StepHandler
@@ -631,7 +630,7 @@ def _wrap_exception(exc: Exception) -> StepHandlerResult:
         message,
         metadata={
             "exception_type": type(exc).__name__,
-            "traceback": "".join(traceback.format_exception(exc)),
+            "traceback": traceback_of(exc),
         },
     )
 

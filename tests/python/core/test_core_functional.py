@@ -505,6 +505,13 @@ def test_an_error_of_wrapping_is_a_failure_too() -> None:
     )
 
 
+def test_a_failure_holds_no_text_that_cannot_be_stored() -> None:
+    name = b"caf\xe9.csv".decode("utf-8", "surrogateescape")
+    made = functional._wrap_exception(ValueError(f"cannot read {name}"))
+    assert made.error_message == r"cannot read caf\udce9.csv"
+    assert made.metadata["traceback"].rstrip() == r"ValueError: cannot read caf\udce9.csv"
+
+
 def test_the_wrappers_can_be_called_directly() -> None:
     assert functional._wrap_result(None) == StepHandlerResult.success({})
     made = functional._wrap_exception(ValueError("no"))

@@ -213,6 +213,14 @@ def test_an_exception_may_say_that_it_is_permanent() -> None:
     assert stored["metadata"]["error_code"] == "CARD"
 
 
+def test_a_message_with_bytes_that_are_no_text_can_be_stored() -> None:
+    name = b"caf\xe9.csv".decode("utf-8", "surrogateescape")
+    outcome, stored = run(raising(ValueError(f"cannot read {name}")))
+    assert outcome == lane.RETRYABLE
+    assert stored["error"]["message"] == r"cannot read caf\udce9.csv"
+    assert stored["error"]["backtrace"][-1] == r"ValueError: cannot read caf\udce9.csv"
+
+
 @pytest.mark.parametrize("error", [SystemExit(3), asyncio.CancelledError(), GeneratorExit()])
 def test_exits_and_cancellations_are_failures_of_the_step(error: BaseException) -> None:
     assert run(raising(error))[1]["error"]["error_type"] == type(error).__name__
