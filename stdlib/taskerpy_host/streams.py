@@ -31,6 +31,10 @@ except ImportError:  # outside the binary, where streams are not installed
 # prints for ever without a newline cannot take all memory.
 MAX_LINE = 256 * 1024
 
+# More unfinished lines than these are passed on as they are, the oldest first:
+# those of threads that have ended would wait, and be looked through, for ever.
+MAX_UNFINISHED = 256
+
 
 def send(kind: str, fields: dict[str, object], info: StepInfo | None) -> None:
     """Gives one record to the host; drops it where no host can be reached."""
@@ -101,8 +105,12 @@ class HostStream(io.TextIOBase):
                 head, newline, tail = whole, "\n", ""
             if tail:
                 self._partial[key] = self._partial.get(key, "") + tail
+            crowded = len(self._partial) > MAX_UNFINISHED
+            oldest = next(iter(self._partial)) if crowded else None
         if newline:
             self._emit(head, info)
+        if oldest is not None:
+            self._finish([oldest])
         return len(text)
 
     def write_bytes(self, data: bytes) -> None:

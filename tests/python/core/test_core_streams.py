@@ -127,6 +127,16 @@ def test_a_line_without_end_is_sent_in_pieces(stream: HostStream, host: Host) ->
     assert host.lines == ["x" * (streams.MAX_LINE + 1)]
 
 
+def test_unfinished_lines_of_threads_that_have_ended_do_not_pile_up(
+    stream: HostStream, host: Host
+) -> None:
+    for n in range(streams.MAX_UNFINISHED + 2):
+        thread = threading.Thread(target=stream.write, args=(f"thread {n}",))
+        thread.start()
+        thread.join()
+    assert host.lines == ["thread 0", "thread 1"]
+
+
 def test_flushing_does_not_break_lines(stream: HostStream, host: Host) -> None:
     stream.write("half")
     stream.flush()
