@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from tasker_core._execution import is_failure
+from tasker_core._failures import message_of
 from tasker_core.event_bridge import EventBridge, EventNames
 from tasker_core.logging import log_warn
 from tasker_core.step_execution_subscriber import StepExecutionSubscriber, _execution_result
@@ -80,4 +81,4 @@ def _publish(bridge: EventBridge, name: str, *arguments: Any) -> None:
     except BaseException as error:  # the time of the step may be over, too
         if not is_failure(error):
             raise
-        log_warn(f"A listener of {name!r} failed: {type(error).__name__}: {error}")
+        log_warn(f"A listener of {name!r} failed: {type(error).__name__}: {message_of(error)}")

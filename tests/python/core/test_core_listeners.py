@@ -128,7 +128,14 @@ def test_listeners_learn_what_a_handler_raises(heard: list[tuple[Any, ...]]) -> 
     assert heard[2][1].error.message == "no"
 
 
-@pytest.mark.parametrize("error", [ValueError("listener"), StepTimeout(), SystemExit(1)])
+class Unreadable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("listener"), StepTimeout(), SystemExit(1), Unreadable()]
+)
 def test_listeners_that_fail_do_not_change_what_became_of_a_step(
     error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
