@@ -2,6 +2,7 @@
 #include <Python.h>
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,13 @@ static atomic_int in_child;
 /* Strong references, taken by tp_function and kept for the process's life. */
 static PyObject *functions[TP_MAX_FUNCTIONS];
 static int function_count;
+
+/*
+ * Go handles SIGPIPE on its own threads only. On one that Python has started it
+ * does what was to be done before Go began: by default that ends the process,
+ * for a connection that somebody else has closed. So this comes before Go.
+ */
+__attribute__((constructor)) static void ignore_broken_pipes(void) { signal(SIGPIPE, SIG_IGN); }
 
 static void *tp_alloc(size_t n)
 {

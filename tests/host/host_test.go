@@ -291,6 +291,25 @@ with ThreadPoolExecutor(4) as pool:
 	require.EqualValues(t, "5050", got["sum"])
 }
 
+func TestAThreadThatWritesToAClosedConnectionGetsAnException(t *testing.T) {
+	got := inHandler(t, `
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
+def write():
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    try:
+        ours.send(b"x")
+    except BrokenPipeError:
+        return True
+---
+with ThreadPoolExecutor(1) as pool:
+    return {"raised": pool.submit(write).result()}
+`)
+	require.Equal(t, true, got["raised"])
+}
+
 func TestALaneKeepsThreadLocals(t *testing.T) {
 	handlers := embedtest.Load(t, `
 import threading
