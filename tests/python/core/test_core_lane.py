@@ -370,6 +370,19 @@ def test_a_failure_that_cannot_be_written_becomes_a_safe_failure_too() -> None:
     assert stored["metadata"]["custom"]["original_success"] == "False"
 
 
+def stored_of(
+    result: Any, monkeypatch: pytest.MonkeyPatch
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what a lane and a program that polls store of what a handler returns."""
+    complete = mock.Mock(return_value=True)
+    monkeypatch.setattr(step_execution_subscriber, "_complete_step_event", complete)
+    event = step_event(handler="subject")
+    _, by_lane = run(lambda c: result, ids=dict(event))
+    registry = HandlerRegistry.instance()
+    StepExecutionSubscriber(EventBridge(), registry, "taskerpy")._handle_execution_event(event)
+    return by_lane, completion(complete.call_args.args[1])
+
+
 @pytest.mark.parametrize(
     "result",
     [
@@ -386,13 +399,7 @@ def test_a_failure_that_cannot_be_written_becomes_a_safe_failure_too() -> None:
 def test_lanes_and_programs_that_poll_store_the_same(
     result: StepHandlerResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    complete = mock.Mock(return_value=True)
-    monkeypatch.setattr(step_execution_subscriber, "_complete_step_event", complete)
-    event = step_event(handler="subject")
-    _, by_lane = run(lambda c: result, ids=dict(event))
-    registry = HandlerRegistry.instance()
-    StepExecutionSubscriber(EventBridge(), registry, "taskerpy")._handle_execution_event(event)
-    by_program = completion(complete.call_args.args[1])
+    by_lane, by_program = stored_of(result, monkeypatch)
     for stored in (by_lane, by_program):
         del stored["metadata"]["completed_at"], stored["metadata"]["execution_time_ms"]
     assert by_lane == by_program
@@ -424,13 +431,7 @@ class OwnResult(BaseModel):
 def test_results_of_a_programs_own_are_stored_alike_by_lanes_and_programs_that_poll(
     own: OwnResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    complete = mock.Mock(return_value=True)
-    monkeypatch.setattr(step_execution_subscriber, "_complete_step_event", complete)
-    event = step_event(handler="subject")
-    _, by_lane = run(lambda c: own, ids=dict(event))
-    registry = HandlerRegistry.instance()
-    StepExecutionSubscriber(EventBridge(), registry, "taskerpy")._handle_execution_event(event)
-    by_program = completion(complete.call_args.args[1])
+    by_lane, by_program = stored_of(own, monkeypatch)
     for key in ("success", "status", "result"):
         assert by_lane[key] == by_program[key]
     by_lane["error"], by_program["error"] = by_lane["error"] or {}, by_program["error"] or {}
