@@ -34,6 +34,7 @@ type expansion struct {
 
 	planned []*plannedStep
 	byName  map[string]*plannedStep
+	linked  map[[2]string]bool // names of planned steps and their parents
 }
 
 // expand returns what the result of a step adds to its task (engine-semantics
@@ -63,7 +64,11 @@ func (x *expansion) add(name, templateStep string, inputs []byte, parents ...str
 		x.planned = append(x.planned, p)
 	}
 	for _, parent := range parents {
-		if !slices.Contains(p.parents, parent) {
+		if link := [2]string{name, parent}; !x.linked[link] {
+			if x.linked == nil {
+				x.linked = map[[2]string]bool{}
+			}
+			x.linked[link] = true
 			p.parents = append(p.parents, parent)
 		}
 	}

@@ -63,6 +63,7 @@ func (s *step) templateName() string {
 // grow adds the planned steps to the task. Pointers to its steps are stale
 // afterwards.
 func (w *writer) grow(r *run, planned []*plannedStep) {
+	first := int32(len(r.steps))
 	for _, p := range planned {
 		if r.position(p.name) >= 0 {
 			continue
@@ -75,12 +76,15 @@ func (w *writer) grow(r *run, planned []*plannedStep) {
 	for _, p := range planned {
 		i := r.position(p.name)
 		s := &r.steps[i]
+		// A convergence has tens of thousands of parents, none of which it had.
+		had := s.parents
+		s.parents = slices.Clip(had)
 		for _, name := range p.parents {
 			parent := r.position(name)
-			if slices.Contains(s.parents, parent) {
+			if slices.Contains(had, parent) {
 				continue
 			}
-			s.parents = append(slices.Clip(s.parents), parent)
+			s.parents = append(s.parents, parent)
 			s.newParents = true
 			if !r.steps[parent].state.Satisfies() {
 				s.missing++
@@ -91,7 +95,11 @@ func (w *writer) grow(r *run, planned []*plannedStep) {
 			s.row.Parents = positionsJSON(s.parents)
 			w.touchStep(r, i)
 		}
-		if s.missing == 0 && s.state == StepPending {
+		switch {
+		case s.missing > 0 || s.state != StepPending:
+		case i >= first:
+			r.due = append(r.due, i)
+		default:
 			r.addDue(i)
 		}
 	}

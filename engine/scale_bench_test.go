@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,6 +18,7 @@ import (
 	"github.com/gofrs/uuid/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tasker-systems/taskerpy/dispatch"
 	"github.com/tasker-systems/taskerpy/engine/store"
 )
 
@@ -295,6 +297,34 @@ func BenchmarkShapes(b *testing.B) {
 	b.ReportMetric(median(crowd), "µs/step-many-tasks")
 	b.ReportMetric(median(fanned), "µs/step-fan")
 	b.ReportMetric(median(fanned)/median(crowd), "fan-ratio")
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkExpansion compares what a worker of a batch costs when the batch is
+// made, of 2,000 workers and of 20,000 (at most twice as much).
+func BenchmarkExpansion(b *testing.B) {
+	perWorker := func(n int) float64 {
+		e := open(b, Options{Path: filepath.Join(b.TempDir(), "test.db")}, crunching)
+		submit(b, e, asked("crunching", 1))
+		ids := make([]string, n)
+		for i := range ids {
+			ids[i] = strconv.Itoa(i)
+		}
+		analyzed := take(b, e)
+		began := time.Now()
+		finish(b, e, analyzed, dispatch.Success, batches("crunch", ids...))
+		settle(b, e)
+		return time.Since(began).Seconds() * 1e6 / float64(n)
+	}
+	var few, many []float64
+	for b.Loop() {
+		for range 3 {
+			few, many = append(few, perWorker(2000)), append(many, perWorker(20_000))
+		}
+	}
+	b.ReportMetric(median(few), "µs/worker-of-2000")
+	b.ReportMetric(median(many), "µs/worker-of-20000")
+	b.ReportMetric(median(many)/median(few), "expansion-ratio")
 	b.ReportMetric(0, "ns/op")
 }
 
