@@ -41,6 +41,9 @@ func startServer(t *testing.T, project string) *workerServer {
 	p.set("PYTHON_HANDLER_PATH", handlers)
 	p.set("TASKER_LISTEN", "")
 	p.set("TASKER_WEB_BIND_ADDRESS", address)
+	for _, name := range []string{"HOSTNAME", "LANG", "LC_ALL", "LC_CTYPE"} {
+		p.set(name, "") // then Python changes the environment
+	}
 	s := &workerServer{t: t, url: "http://" + address, cmd: p.command("-m", "tasker_core.bin.server"), news: make(chan struct{}, 1)}
 	stderr, err := s.cmd.StderrPipe()
 	require.NoError(t, err)

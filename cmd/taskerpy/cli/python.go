@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	_ "embed"
 	"fmt"
@@ -75,9 +74,6 @@ func (a *app) python(args []string) error {
 // c is the configuration that s has led to. The URL of the worker's REST API
 // is given to serving.
 func (a *app) program(s *settings, c *config.Config, l *logging, args []string, serving func(url string)) error {
-	if c.WorkerID == "" {
-		c.WorkerID = worker.DefaultID()
-	}
 	pc, err := a.programConfig(c, l, args, serving)
 	if err != nil {
 		return err
@@ -107,6 +103,9 @@ func (a *app) program(s *settings, c *config.Config, l *logging, args []string, 
 
 // programConfig is what the configuration means for a program.
 func (a *app) programConfig(c *config.Config, l *logging, args []string, serving func(url string)) (worker.ProgramConfig, error) {
+	if c.WorkerID == "" {
+		c.WorkerID = worker.DefaultID()
+	}
 	known, err := authenticator(c.Auth)
 	if err != nil {
 		return worker.ProgramConfig{}, err
@@ -115,7 +114,7 @@ func (a *app) programConfig(c *config.Config, l *logging, args []string, serving
 	wc.EndpointHeaders = ownHeaders(known)
 	var m *metrics.Metrics // of a deployment's worker
 	if deploys(c) {
-		m = metrics.NewForDeployment(metrics.Info{Version: version, WorkerID: cmp.Or(c.WorkerID, worker.DefaultID())})
+		m = metrics.NewForDeployment(metrics.Info{Version: version, WorkerID: c.WorkerID})
 		if wc.Deployment, err = deploymentOptions(c); err != nil {
 			return worker.ProgramConfig{}, err
 		}
