@@ -467,7 +467,7 @@ def test_a_dotted_name_is_imported_with_all_below_it(
         ("\nraise KeyboardInterrupt\n", 2, "KeyboardInterrupt", None),
         (
             "from tasker_core.step_handler import step_handler\n@step_handler\ndef f(): ...\n",
-            2,
+            2 if sys.version_info >= (3, 11) else 3,  # where Python says that a decorator is
             'TypeError: write @step_handler("NAME"): the decorator needs the handler\'s name',
             None,
         ),

@@ -13,6 +13,7 @@ from __future__ import annotations
 import enum
 import json
 import sys
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ def classes() -> Iterator[type]:
     seen: set[type] = set()
     for module in modules():
         for name, value in exports(module).items():
+            if isinstance(value, types.GenericAlias):  # to Python 3.10, a class
+                continue
             if isinstance(value, type) and not name.startswith("_") and value not in seen:
                 seen.add(value)
                 if not issubclass(value, (enum.Enum, pydantic.BaseModel, BaseException)):
