@@ -131,8 +131,7 @@ func (s *Source) claimFailed(q *queue, err error) {
 		q.failing = true
 		s.log.Error("claim steps; trying again", "queue", q.name, "error", err)
 	}
-	d := max(q.wait, shortestPause)
-	q.retry, q.wait = time.Now().Add(jittered(d)), min(2*d, longestPause)
+	q.retry.later()
 	s.makeDue(q)
 }
 
@@ -140,7 +139,7 @@ func (s *Source) claimSucceeded(q *queue) {
 	if q.failing {
 		s.log.Info("steps can be claimed again", "queue", q.name)
 	}
-	q.failing, q.retry, q.wait = false, time.Time{}, 0
+	q.failing, q.retry = false, backoff{}
 }
 
 func (s *Source) makeDue(q *queue) {
@@ -156,8 +155,8 @@ func (s *Source) nextLook() time.Time {
 	defer s.mu.Unlock()
 	next := s.poll
 	for _, q := range s.queues {
-		if q.due && q.retry.Before(next) {
-			next = q.retry
+		if q.due && q.retry.at.Before(next) {
+			next = q.retry.at
 		}
 	}
 	return next
@@ -174,7 +173,7 @@ func (s *Source) takeDue() *queue {
 	}
 	for i := range s.queues {
 		q := s.queues[(s.next+i)%len(s.queues)]
-		if q.due && !now.Before(q.retry) {
+		if q.due && !now.Before(q.retry.at) {
 			q.due = false // before it is read: what comes meanwhile makes it due again
 			s.next = (s.next + i + 1) % len(s.queues)
 			return q

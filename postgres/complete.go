@@ -227,20 +227,15 @@ func (s *Source) flush(ctx context.Context) {
 	p.run(ctx)
 }
 
-// written is what do does, while nothing else is done about what we hold, and
-// for so long only that beats come between.
+// written is what do does, while nothing else is done about what we hold.
 func (s *Source) written(what Transaction, do writer) writer {
 	return func(ctx context.Context, batch []*finished, again bool) error {
-		if err := s.writing.enter(ctx); err != nil {
+		return s.alone(ctx, s.writing, func(ctx context.Context) error {
+			started := time.Now()
+			err := do(ctx, batch, again)
+			s.o.Observer.TransactionDone(what, time.Since(started), err == nil)
 			return err
-		}
-		defer s.writing.leave()
-		ctx, cancel := context.WithTimeout(ctx, s.part(3))
-		defer cancel()
-		started := time.Now()
-		err := do(ctx, batch, again)
-		s.o.Observer.TransactionDone(what, time.Since(started), err == nil)
-		return err
+		})
 	}
 }
 

@@ -210,6 +210,18 @@ const (
 	longestPause  = 5 * time.Second
 )
 
+// backoff is when something that has failed is tried again, later from time to
+// time; the zero value is at once.
+type backoff struct {
+	at   time.Time
+	wait time.Duration
+}
+
+func (b *backoff) later() {
+	b.wait = min(max(2*b.wait, shortestPause), longestPause)
+	b.at = time.Now().Add(jittered(b.wait))
+}
+
 // pause waits between attempts, longer from one to the next: d is the last
 // wait, and the next one is returned. ok is false when ctx has ended.
 func pause(ctx context.Context, d time.Duration) (next time.Duration, ok bool) {

@@ -42,10 +42,9 @@ type persister struct {
 
 // delayed is an execution that is tried again by itself.
 type delayed struct {
-	f    *finished
-	job  *job
-	at   time.Time
-	wait time.Duration
+	f   *finished
+	job *job
+	backoff
 }
 
 // run works until the inbox is closed and nothing is left, or ctx ends.
@@ -109,11 +108,6 @@ func (p *persister) insist(ctx context.Context, j *job, batch []*finished, again
 	}
 }
 
-func (d *delayed) later() {
-	d.wait = min(max(2*d.wait, shortestPause), longestPause)
-	d.at = time.Now().Add(jittered(d.wait))
-}
-
 // retry tries again what it is time for.
 func (p *persister) retry(ctx context.Context) {
 	now := time.Now()
@@ -173,3 +167,15 @@ func (g gate) enter(ctx context.Context) error {
 }
 
 func (g gate) leave() { <-g }
+
+// alone does something while nobody else has passed a gate, and for so long only
+// that beats come between.
+func (s *Source) alone(ctx context.Context, g gate, do func(context.Context) error) error {
+	if err := g.enter(ctx); err != nil {
+		return err
+	}
+	defer g.leave()
+	ctx, cancel := context.WithTimeout(ctx, s.part(3))
+	defer cancel()
+	return do(ctx)
+}

@@ -24,12 +24,11 @@ type queue struct {
 	beat time.Time // when we last were sure that what we hold of it is ours
 
 	// Claim's own.
-	suspect bool          // a claim's answer was lost
-	few     int           // it is claimed from no more at once, after a claim that failed; 0: as many as one likes
-	bare    error         // why the next step is claimed without its dependencies; nil: with them
-	failing bool          // its last claim was refused by a database that answers
-	retry   time.Time     // it is not looked into before that
-	wait    time.Duration // from its next failure to the retry; 0: the shortest
+	suspect bool    // a claim's answer was lost
+	few     int     // it is claimed from no more at once, after a claim that failed; 0: as many as one likes
+	bare    error   // why the next step is claimed without its dependencies; nil: with them
+	failing bool    // its last claim was refused by a database that answers
+	retry   backoff // it is not looked into before
 }
 
 // tableOf is the table of a queue, with its schema.

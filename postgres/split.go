@@ -217,14 +217,10 @@ func (p *split) tellArgs(results []result) []any {
 }
 
 func (p *split) tell(ctx context.Context, results []result) error {
-	if err := p.telling.enter(ctx); err != nil {
-		return err
-	}
-	defer p.telling.leave()
-	ctx, cancel := context.WithTimeout(ctx, p.part(3))
-	defer cancel()
-	_, err := p.queuePool.Exec(ctx, p.statements.tell, p.tellArgs(results)...)
-	return inQueues("tell the server of results", err)
+	return p.alone(ctx, p.telling, func(ctx context.Context) error {
+		_, err := p.queuePool.Exec(ctx, p.statements.tell, p.tellArgs(results)...)
+		return inQueues("tell the server of results", err)
+	})
 }
 
 func (p *split) stored(batch []*finished) {
@@ -270,18 +266,14 @@ func (p *split) release(ctx context.Context, batch []*finished, again bool) erro
 }
 
 func (p *split) show(ctx context.Context, batch []*finished, _ bool) error {
-	if err := p.telling.enter(ctx); err != nil {
-		return err
-	}
-	defer p.telling.leave()
-	ctx, cancel := context.WithTimeout(ctx, p.part(3))
-	defer cancel()
 	ids, queues := make([]int64, len(batch)), make([]string, len(batch))
 	for i, f := range batch {
 		ids[i], queues[i] = f.claim.msgID, f.claim.queue.name
 	}
-	_, err := p.queuePool.Exec(ctx, showAgainSQL, ids, queues)
-	return inQueues("show messages of steps that were handed back", err)
+	return p.alone(ctx, p.telling, func(ctx context.Context) error {
+		_, err := p.queuePool.Exec(ctx, showAgainSQL, ids, queues)
+		return inQueues("show messages of steps that were handed back", err)
+	})
 }
 
 // send has the queues follow what was stored, until the inbox is closed and
