@@ -61,13 +61,9 @@ func (s *Source) Claim(ctx context.Context, limit int) ([]*dispatch.Step, error)
 		if len(steps) > 0 {
 			return steps, nil
 		}
-		timer := time.NewTimer(time.Until(next))
-		select {
-		case <-s.wake:
-		case <-timer.C:
-		case <-ctx.Done():
+		if steps = s.await(ctx, next); len(steps) > 0 {
+			return steps, nil
 		}
-		timer.Stop()
 	}
 }
 
@@ -253,14 +249,15 @@ func (s *Source) claimFrom(ctx context.Context, q *queue, n int) (claims []*clai
 		return nil, false, fmt.Errorf("claim steps of %s: %w", q.name, err)
 	}
 	n = q.atMost(n)
-	unreadable := q.widen(s.o.MaxBatch)
+	return s.take(ctx, q, messages, q.widen(s.o.MaxBatch), took), len(messages) == n, nil
+}
+
+// take makes the steps ours that a claim has given, and sees to the messages
+// that gave none. unreadable is why steps came without dependencies.
+func (s *Source) take(ctx context.Context, q *queue, messages []message, unreadable error, took time.Duration) (claims []*claim) {
 	s.fine()
 	s.counts.ClaimBatches.Add(1)
 	s.counts.Received.Add(uint64(len(messages)))
-	if len(messages) == 0 {
-		s.o.Observer.ClaimDone(q.namespace, 0, 0, took)
-		return nil, false, nil
-	}
 	takeovers := s.counts.Takeovers.Load()
 	var done []int64
 	claimed := map[uuid.UUID]bool{}
@@ -280,7 +277,7 @@ func (s *Source) claimFrom(ctx context.Context, q *queue, n int) (claims []*clai
 	s.acknowledge(ctx, q, done)
 	s.counts.Claimed.Add(uint64(len(claimed)))
 	s.o.Observer.ClaimDone(q.namespace, len(claimed), int(s.counts.Takeovers.Load()-takeovers), took)
-	return claims, len(messages) == n, nil
+	return claims
 }
 
 // atMost is how many are claimed at once.

@@ -51,6 +51,8 @@ func (s *Source) listenOnce(ctx context.Context) (heard bool, err error) {
 		defer cancel()
 		_ = conn.Close(ctx) // it may be broken
 	}()
+	e := &ear{conn, map[*queue]*toldClaim{}}
+	s.prepareTold(ctx, e)
 	for _, q := range s.queues {
 		channel := pgx.Identifier{"pgmq_message_ready." + q.namespace}.Sanitize()
 		if _, err := conn.Exec(ctx, "LISTEN "+channel); err != nil {
@@ -70,7 +72,7 @@ func (s *Source) listenOnce(ctx context.Context) (heard bool, err error) {
 		cancel()
 		switch {
 		case err == nil:
-			s.notified(n)
+			s.notified(ctx, e, n)
 		case ctx.Err() != nil:
 			return true, ctx.Err()
 		case pgconn.Timeout(err):
@@ -92,23 +94,31 @@ func (s *Source) probe(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// notified makes the queue due that a notification is of. What else it says
-// needs not be trusted.
-func (s *Source) notified(n *pgconn.Notification) {
+// notified makes the queue due that a notification is of, or claims the step of
+// its message for a claimant that waits. What else it says needs not be trusted.
+func (s *Source) notified(ctx context.Context, e *ear, n *pgconn.Notification) {
 	var event struct {
-		Queue string `json:"queue_name"`
+		Queue   string `json:"queue_name"`
+		Message int64  `json:"msg_id"`
 	}
 	// A batch notification may be cut off: then every queue may be meant.
 	known := json.Unmarshal([]byte(n.Payload), &event) == nil
-	due := false
 	s.mu.Lock()
+	var due []*queue
 	for _, q := range s.queues {
 		if !known || q.name == event.Queue {
-			q.due, due = true, true
+			due = append(due, q)
 		}
 	}
+	waiting := s.accept(e, due, event.Message)
+	for _, q := range due {
+		q.due = q.due || waiting == nil
+	}
 	s.mu.Unlock()
-	if due {
+	switch {
+	case waiting != nil:
+		waiting.steps <- s.claimTold(ctx, e, due[0], event.Message)
+	case len(due) > 0:
 		s.signal()
 	}
 }

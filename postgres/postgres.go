@@ -11,7 +11,7 @@
 // statement in each of the two; see split.
 //
 // A batch is what has gathered while the previous one was under way, so a lone
-// step waits for nobody. Templates are cached, an idle worker waits in LISTEN,
+// step waits for nobody: whoever hears of it claims it (told.go). Templates are cached, an idle worker waits in LISTEN,
 // and besides there is one statement for all running steps every third of the
 // visibility timeout.
 //
@@ -149,6 +149,8 @@ type Source struct {
 	next  int                  // the queue to be looked into first
 	poll  time.Time            // when all queues are looked into, told or not
 	wake  chan struct{}        // has room for one: there may be something to claim
+	offer *offer               // of the claimant that waits
+	heard time.Time            // when a notification came last
 
 	reconnected chan struct{} // has room for one: an outage is over
 

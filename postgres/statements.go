@@ -114,13 +114,16 @@ const lazily = `(SELECT set_config('synchronous_commit', 'off', true)) IS NOT NU
 const stepOfMessage = `CASE WHEN q.message->>'step_uuid' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
                  THEN (q.message->>'step_uuid')::uuid END`
 
+// ageOfMessage is how long ago it was sent, in seconds.
+const ageOfMessage = `extract(epoch FROM clock_timestamp() - q.enqueued_at)::float8`
+
 // briefly is true, and lets the statement wait two seconds at most for a row that
 // somebody has locked: others are not to wait for that.
 const briefly = `(SELECT set_config('lock_timeout', '2s', true)) IS NOT NULL`
 
 // readParts reads messages, claimParts claims the steps of what was read; but not
 // by a message that was kept for the events of an earlier attempt, which is for
-// these only.
+// these only. takeParts are what is done with each step in flip.
 const (
 	readParts = `c AS MATERIALIZED (
   SELECT msg_id FROM {queue}
@@ -131,7 +134,7 @@ const (
      SET vt = clock_timestamp() + make_interval(secs => $1), read_ct = q.read_ct + 1
     FROM c WHERE q.msg_id = ANY (ARRAY[c.msg_id])
   RETURNING q.msg_id, q.read_ct,
-            ` + stepOfMessage + ` AS step_uuid, extract(epoch FROM clock_timestamp() - q.enqueued_at)::float8 AS age
+            ` + stepOfMessage + ` AS step_uuid, ` + ageOfMessage + ` AS age
 )`
 
 	claimParts = `first AS (
@@ -148,7 +151,17 @@ const (
      AND (t.to_state = 'enqueued'
           OR t.to_state = 'in_progress' AND t.updated_at < now() AT TIME ZONE 'UTC' - make_interval(secs => $1))
   RETURNING f.msg_id, f.read_ct, f.age, t.workflow_step_uuid, t.to_state, t.sort_key
-), moved AS (
+), ` + takeParts + `
+SELECT ours.msg_id, ours.read_ct, ours.age, ours.workflow_step_uuid, ` + takenColumns + `
+  FROM ours` + hydrateJoins + `
+UNION ALL
+SELECT m.msg_id, m.read_ct, m.age, m.step_uuid, cur.to_state, NULL, NULL, NULL, NULL,
+       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+  FROM m LEFT JOIN tasker.workflow_step_transitions cur ON cur.workflow_step_uuid = ANY (ARRAY[m.step_uuid]) AND cur.most_recent IS NOT FALSE
+ WHERE m.msg_id NOT IN (SELECT msg_id FROM ours)
+ ORDER BY 1`
+
+	takeParts = `moved AS (
   INSERT INTO tasker.workflow_step_transitions
          (workflow_step_uuid, from_state, to_state, metadata, sort_key, most_recent, created_at, updated_at)
   SELECT workflow_step_uuid, to_state, 'in_progress',
@@ -162,17 +175,35 @@ const (
     FROM flip WHERE s.workflow_step_uuid = ANY (ARRAY[flip.workflow_step_uuid])
   RETURNING flip.msg_id, flip.read_ct, flip.age, s.workflow_step_uuid, flip.to_state, flip.sort_key + 1 AS sort_key,
             s.attempts, COALESCE(s.max_attempts, 3) AS max_attempts, COALESCE(s.retryable, true) AS retryable
+)`
+
+	takenColumns = `ours.to_state, ours.sort_key, ours.attempts, ours.max_attempts, ours.retryable,` + hydrateColumns
 )
-SELECT ours.msg_id, ours.read_ct, ours.age, ours.workflow_step_uuid, ours.to_state, ours.sort_key,
-       ours.attempts, ours.max_attempts, ours.retryable,` + hydrateColumns + `
-  FROM ours` + hydrateJoins + `
-UNION ALL
-SELECT m.msg_id, m.read_ct, m.age, m.step_uuid, cur.to_state, NULL, NULL, NULL, NULL,
-       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
-  FROM m LEFT JOIN tasker.workflow_step_transitions cur ON cur.workflow_step_uuid = ANY (ARRAY[m.step_uuid]) AND cur.most_recent IS NOT FALSE
- WHERE m.msg_id NOT IN (SELECT msg_id FROM ours)
- ORDER BY 1`
-)
+
+// claimToldSQL is claimSQL for the message $2, of which a notification has told:
+// if it was not read before and its step is enqueued. Otherwise it is left as it
+// is, and comes without a sort key; nothing comes when it is out of sight, for
+// whoever has it.
+const claimToldSQL = `
+WITH c AS MATERIALIZED (
+  SELECT q.msg_id, q.read_ct + 1 AS read_ct, ` + stepOfMessage + ` AS step_uuid, ` + ageOfMessage + ` AS age
+    FROM {queue} q
+   WHERE q.msg_id = $2 AND q.vt <= clock_timestamp() AND ` + lazily + ` AND ` + briefly + `
+     FOR UPDATE SKIP LOCKED
+), flip AS (
+  UPDATE tasker.workflow_step_transitions t
+     SET most_recent = false, updated_at = now() AT TIME ZONE 'UTC'
+    FROM c
+   WHERE t.workflow_step_uuid = ANY (ARRAY[c.step_uuid]) AND t.most_recent IS NOT FALSE
+     AND t.to_state = 'enqueued' AND c.read_ct = 1
+  RETURNING c.msg_id, c.read_ct, c.age, t.workflow_step_uuid, t.to_state, t.sort_key
+), hidden AS (
+  UPDATE {queue} q
+     SET vt = clock_timestamp() + make_interval(secs => $1), read_ct = flip.read_ct
+    FROM flip WHERE q.msg_id = ANY (ARRAY[flip.msg_id])
+), ` + takeParts + `
+SELECT c.msg_id, c.read_ct, c.age, c.step_uuid, ` + takenColumns + `
+  FROM c LEFT JOIN ours ON ours.msg_id = ANY (ARRAY[c.msg_id])` + hydrateJoins
 
 // completeSQL stores results. $1 steps, $2 claim keys, $3 whether each
 // succeeded, $4 results, $5 tasks, $6 their correlation ids, $7 messages, $8
