@@ -139,6 +139,14 @@ orchestration_token = "jwt"
 orchestration_api_key = "key"
 orchestration_key_header = "X-Orchestration-Key"
 orchestration_timeout = "10s"
+min_connections = 2
+connection_idle_timeout = "4m"
+connection_lifetime = "20m"
+slow_acquire = "50ms"
+queue_min_connections = 1
+queue_connection_idle_timeout = "3m"
+queue_connection_lifetime = "10m"
+queue_slow_acquire = "70ms"
 `)
 	require.Equal(t, []string{"handlers.py", "shop.steps"}, c.Handlers)
 	require.True(t, c.Strict)
@@ -154,6 +162,8 @@ orchestration_timeout = "10s"
 	require.Equal(t, 50, c.BatchSize)
 	require.Equal(t, 10, c.MaxConnections)
 	require.Equal(t, 11, c.QueueMaxConnections)
+	require.Equal(t, Pool{Min: 2, IdleTimeout: 4 * time.Minute, Lifetime: 20 * time.Minute, SlowAcquire: 50 * time.Millisecond}, c.Pool)
+	require.Equal(t, Pool{Min: 1, IdleTimeout: 3 * time.Minute, Lifetime: 10 * time.Minute, SlowAcquire: 70 * time.Millisecond}, c.QueuePool)
 	require.Equal(t, 8<<20, c.MaxResultSize)
 	require.Equal(t, RetainDelete, c.MessageRetention)
 	require.Equal(t, 2*time.Minute, c.HandlerTimeout)

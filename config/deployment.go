@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -43,9 +44,49 @@ type OrchestrationClient struct {
 
 var ofVisibility = within(int(minVisibility.Seconds()), int(maxVisibility.Seconds()), seconds)
 
+// Pool says how connections to a database are kept. What is zero is what the
+// database's URL says, or usual.
+type Pool struct {
+	Min         int           // stay open although nothing uses them
+	IdleTimeout time.Duration // after which one that is not used is closed
+	Lifetime    time.Duration // after which one is closed
+	SlowAcquire time.Duration // a wait for one that counts as long
+}
+
+// poolSettings are those of a Pool, whose keys in a deployment's file are in a
+// table.
+func poolSettings(prefix, table, database string, pool func(*Config) *Pool) []Setting {
+	return []Setting{
+		{
+			Key: prefix + "min_connections", Usage: "keep at least `N` connections to " + database + " open",
+			env: env("TASKER_" + strings.ToUpper(prefix) + "MIN_CONNECTIONS"), tasker: keysOf(table + ".min_connections"),
+			set:  whole(func(c *Config) *int { return &pool(c).Min }, 0, maxConnections),
+			show: func(c *Config) any { return pool(c).Min },
+		},
+		{
+			Key: prefix + "connection_idle_timeout", Usage: "close a connection to " + database + " that nothing has used for `DURATION` (default: 30m)",
+			env: env("TASKER_" + strings.ToUpper(prefix) + "CONNECTION_IDLE_TIMEOUT"), tasker: []taskerKey{{table + ".idle_timeout_seconds", seconds}},
+			set:  duration(func(c *Config) *time.Duration { return &pool(c).IdleTimeout }),
+			show: func(c *Config) any { return orEmpty(pool(c).IdleTimeout) },
+		},
+		{
+			Key: prefix + "connection_lifetime", Usage: "close a connection to " + database + " after `DURATION` (default: 1h)",
+			env: env("TASKER_" + strings.ToUpper(prefix) + "CONNECTION_LIFETIME"), tasker: []taskerKey{{table + ".max_lifetime_seconds", seconds}},
+			set:  duration(func(c *Config) *time.Duration { return &pool(c).Lifetime }),
+			show: func(c *Config) any { return orEmpty(pool(c).Lifetime) },
+		},
+		{
+			Key: prefix + "slow_acquire", Usage: "count waits for a connection to " + database + " of `DURATION` and longer (default: 100ms)",
+			env: env("TASKER_" + strings.ToUpper(prefix) + "SLOW_ACQUIRE"), tasker: []taskerKey{{table + ".slow_acquire_threshold_ms", millis}},
+			set:  duration(func(c *Config) *time.Duration { return &pool(c).SlowAcquire }),
+			show: func(c *Config) any { return orEmpty(pool(c).SlowAcquire) },
+		},
+	}
+}
+
 // deploymentSettings are those of a worker of a Tasker deployment. It is never
 // changed.
-var deploymentSettings = []Setting{
+var deploymentSettings = slices.Concat([]Setting{
 	{
 		Key: "database_url", Usage: "work for the Tasker deployment with the PostgreSQL at `URL`",
 		env:    env("DATABASE_URL"),
@@ -204,7 +245,10 @@ var deploymentSettings = []Setting{
 		set:    duration(func(c *Config) *time.Duration { return &c.Orchestration.Timeout }),
 		show:   func(c *Config) any { return c.Orchestration.Timeout.String() },
 	},
-}
+},
+	poolSettings("", "common.database.pool", "PostgreSQL", func(c *Config) *Pool { return &c.Pool }),
+	poolSettings("queue_", "common.pgmq_database.pool", "a queue database", func(c *Config) *Pool { return &c.QueuePool }),
+)
 
 // CheckDeployment tells whether this is the configuration of a deployment that
 // taskerpy can work for. The error is of the user's input, in one line.

@@ -18,6 +18,10 @@ url = "${DATABASE_URL:-postgresql://localhost/tasker}"
 [common.database.pool]
 max_connections = 25
 min_connections = 5
+acquire_timeout_seconds = 10
+idle_timeout_seconds = 300
+max_lifetime_seconds = 1800
+slow_acquire_threshold_ms = 90
 [common.pgmq_database]
 url = "${PGMQ_DATABASE_URL:-}"
 [common.queues]
@@ -87,6 +91,8 @@ func TestTheFileOfADeploymentConfiguresItsWorker(t *testing.T) {
 	c := mustDeploy(t, nil, shipped)
 	require.Equal(t, "postgresql://localhost/tasker", c.DatabaseURL)
 	require.Equal(t, 25, c.MaxConnections)
+	require.Equal(t, Pool{Min: 5, IdleTimeout: 5 * time.Minute, Lifetime: 30 * time.Minute, SlowAcquire: 90 * time.Millisecond}, c.Pool)
+	require.Zero(t, c.QueuePool)
 	require.Equal(t, 31*time.Second, c.VisibilityTimeout)
 	require.Equal(t, time.Second, c.PollInterval)
 	require.Equal(t, 20, c.BatchSize)
@@ -181,9 +187,10 @@ func TestTheQueuesMayBeInADatabaseOfTheirOwn(t *testing.T) {
 
 func TestAQueueDatabaseMayHaveAPoolOfAnotherSize(t *testing.T) {
 	require.Zero(t, mustDeploy(t, nil, "[common.database.pool]\nmax_connections = 9\n").QueueMaxConnections)
-	c := mustDeploy(t, nil, "[common.database.pool]\nmax_connections = 9\n[common.pgmq_database.pool]\nmax_connections = 15\n")
+	c := mustDeploy(t, nil, "[common.database.pool]\nmax_connections = 9\n[common.pgmq_database.pool]\nmax_connections = 15\nmin_connections = 3\n")
 	require.Equal(t, 9, c.MaxConnections)
 	require.Equal(t, 15, c.QueueMaxConnections)
+	require.Equal(t, Pool{Min: 3}, c.QueuePool)
 	require.Equal(t, Origin(c.TaskerFile+":common.pgmq_database.pool.max_connections"), c.Origin("queue_max_connections"))
 }
 

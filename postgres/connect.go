@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,14 +57,14 @@ func ParseURL(url string) (*pgxpool.Config, error) {
 // Where the queues are, one more connection is for LISTEN.
 func (s *Source) connect(ctx context.Context) (err error) {
 	if s.o.QueueURL == "" {
-		s.pool, err = connect(ctx, s.o.URL, s.o.MaxConnections-1, &s.waits, append(ofQueues(), ofSteps()...))
+		s.pool, err = connect(ctx, s.o.URL, s.o.MaxConnections-1, s.o.Upkeep, &s.waits, append(ofQueues(), ofSteps()...))
 		s.queuePool, s.coupling = s.pool, joint{s}
 		return err
 	}
-	if s.pool, err = connect(ctx, s.o.URL, s.o.MaxConnections, &s.waits, ofSteps()); err != nil {
+	if s.pool, err = connect(ctx, s.o.URL, s.o.MaxConnections, s.o.Upkeep, &s.waits, ofSteps()); err != nil {
 		return err
 	}
-	if s.queuePool, err = connect(ctx, s.o.QueueURL, s.o.QueueMaxConnections-1, &s.queueWaits, ofQueues()); err != nil {
+	if s.queuePool, err = connect(ctx, s.o.QueueURL, s.o.QueueMaxConnections-1, s.o.QueueUpkeep, &s.queueWaits, ofQueues()); err != nil {
 		s.pool.Close()
 		return fmt.Errorf("queue database: %w", err)
 	}
@@ -78,12 +79,15 @@ func (s *Source) disconnect() {
 
 // connect opens a pool of at most n connections to the database at a URL, which
 // must have some things.
-func connect(ctx context.Context, url string, n int, w *waits, needs []need) (*pgxpool.Pool, error) {
+func connect(ctx context.Context, url string, n int, u Upkeep, w *waits, needs []need) (*pgxpool.Pool, error) {
 	c, err := ParseURL(url)
 	if err != nil {
 		return nil, err
 	}
 	c.MaxConns = int32(max(n, fewestConnections-1))
+	c.MinConns = min(cmp.Or(int32(u.Min), c.MinConns), c.MaxConns)
+	c.MaxConnIdleTime = cmp.Or(u.IdleTimeout, c.MaxConnIdleTime)
+	c.MaxConnLifetime = cmp.Or(u.Lifetime, c.MaxConnLifetime)
 	c.ConnConfig.Tracer = w
 	pool, err := pgxpool.NewWithConfig(ctx, c)
 	if err != nil {

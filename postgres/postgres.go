@@ -49,6 +49,8 @@ const (
 	DefaultMaxBatch       = 256
 	DefaultMaxConnections = 5
 	DefaultMaxResultBytes = 32 << 20
+	// DefaultSlowAcquire is the reference's slow_acquire_threshold_ms.
+	DefaultSlowAcquire = 100 * time.Millisecond
 
 	DefaultResultsQueue       = "orchestration_step_results"
 	DefaultTaskRequestsQueue  = "orchestration_task_requests"
@@ -89,6 +91,9 @@ type Options struct {
 	// QueueMaxConnections are to the database at QueueURL, where LISTEN is then;
 	// 0: MaxConnections.
 	QueueMaxConnections int
+	// Upkeep is of the connections to either database. What is zero of QueueUpkeep
+	// is as in Upkeep.
+	Upkeep, QueueUpkeep Upkeep
 	MaxResultBytes      int // of one step
 	// HandlerTimeout is for steps without timeout_seconds; 0 is none.
 	HandlerTimeout time.Duration
@@ -101,12 +106,31 @@ type Options struct {
 	Log      *slog.Logger // nil discards
 }
 
+// Upkeep says how connections are kept. What is zero is what the URL says, or
+// as usual with pgxpool.
+type Upkeep struct {
+	Min         int           // stay open although nothing uses them
+	IdleTimeout time.Duration // after which one that is not used is closed
+	Lifetime    time.Duration // after which one is closed
+	SlowAcquire time.Duration // a wait for one that counts as long; 0: DefaultSlowAcquire
+}
+
+// or is u with what is zero from another.
+func (u Upkeep) or(other Upkeep) Upkeep {
+	return Upkeep{
+		cmp.Or(u.Min, other.Min), cmp.Or(u.IdleTimeout, other.IdleTimeout),
+		cmp.Or(u.Lifetime, other.Lifetime), cmp.Or(u.SlowAcquire, other.SlowAcquire),
+	}
+}
+
 func (o *Options) fill() {
 	o.Visibility = cmp.Or(o.Visibility, DefaultVisibility)
 	o.Poll = cmp.Or(o.Poll, DefaultPoll)
 	o.MaxBatch = cmp.Or(o.MaxBatch, DefaultMaxBatch)
 	o.MaxConnections = cmp.Or(o.MaxConnections, DefaultMaxConnections)
 	o.QueueMaxConnections = cmp.Or(o.QueueMaxConnections, o.MaxConnections)
+	o.Upkeep = o.Upkeep.or(Upkeep{SlowAcquire: DefaultSlowAcquire})
+	o.QueueUpkeep = o.QueueUpkeep.or(o.Upkeep)
 	o.MaxResultBytes = cmp.Or(o.MaxResultBytes, DefaultMaxResultBytes)
 	o.ResultsQueue = cmp.Or(o.ResultsQueue, DefaultResultsQueue)
 	o.TaskRequestsQueue = cmp.Or(o.TaskRequestsQueue, DefaultTaskRequestsQueue)
@@ -186,6 +210,7 @@ func Open(ctx context.Context, o Options) (*Source, error) {
 	s.statements = prepareStatements(o)
 	s.waits.pool, s.queueWaits.pool = MainPool, QueuePool
 	s.waits.observer, s.queueWaits.observer = o.Observer, o.Observer
+	s.waits.long, s.queueWaits.long = o.Upkeep.SlowAcquire, o.QueueUpkeep.SlowAcquire
 	if err := s.connect(ctx); err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tasker-systems/taskerpy/dispatch"
@@ -99,6 +100,27 @@ func TestANewMessageIsClaimedOnItsNotification(t *testing.T) {
 	}()
 	id := d.enqueue(1, "check_order")[0]
 	require.Equal(t, id, (<-got)[0].StepUUID)
+}
+
+func TestConnectionsAreKeptAsOneAsksFor(t *testing.T) {
+	d := newDeployment(t, cluster.Options{})
+	s := d.open(func(o *Options) {
+		o.Upkeep = Upkeep{Min: 3, IdleTimeout: time.Minute, Lifetime: time.Hour / 2, SlowAcquire: time.Nanosecond}
+	})
+	for _, pool := range []*pgxpool.Pool{s.pool, s.queuePool} {
+		c := pool.Config()
+		require.Equal(t, []any{time.Minute, time.Hour / 2}, []any{c.MaxConnIdleTime, c.MaxConnLifetime})
+		require.Eventually(t, func() bool { return pool.Stat().TotalConns() >= 3 }, time.Minute, time.Millisecond)
+	}
+	require.Positive(t, s.Pool().Waits, "every wait counts as slow")
+	require.Positive(t, s.QueuePool().Waits)
+}
+
+func TestConnectionsAreNotMoreThanTheyMayBe(t *testing.T) {
+	d := newDeployment(t, cluster.Options{})
+	s := d.open(func(o *Options) { o.MaxConnections, o.Upkeep = 3, Upkeep{Min: 9} })
+	require.LessOrEqual(t, int(s.pool.Config().MinConns), 3)
+	require.LessOrEqual(t, int(s.queuePool.Config().MinConns), 2)
 }
 
 func TestALostNotificationIsMadeUpForByPolling(t *testing.T) {

@@ -98,7 +98,7 @@ type Pool struct {
 	Size, Idle, Max int
 	Acquires        int64
 	AcquireWait     time.Duration // in total
-	Waits           int64         // acquisitions that took SlowAcquire or longer
+	Waits           int64         // acquisitions that took Upkeep.SlowAcquire or longer
 	LongestWait     time.Duration // for a connection
 	Errors          int64         // acquisitions that were given up
 	Unmade          int64         // connections that could not be made

@@ -10,14 +10,11 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// SlowAcquire is the wait for a connection that counts as long. It is the
-// reference's slow_acquire_threshold_ms.
-const SlowAcquire = 100 * time.Millisecond
-
 // waits measures how long one waits for a connection of a pool, and counts
 // those that cannot be made. It is a pgx.QueryTracer because a pool takes its
 // tracers from there.
 type waits struct {
+	long          time.Duration // a wait that is slow
 	slow, longest atomic.Int64
 	unmade        atomic.Int64
 	pool          PoolName
@@ -39,7 +36,7 @@ func (w *waits) TraceAcquireEnd(ctx context.Context, _ *pgxpool.Pool, _ pgxpool.
 	}
 	wait := time.Since(since)
 	w.observer.ConnectionTaken(w.pool, wait)
-	if wait >= SlowAcquire {
+	if wait >= w.long {
 		w.slow.Add(1)
 	}
 	for longest := w.longest.Load(); int64(wait) > longest && !w.longest.CompareAndSwap(longest, int64(wait)); {

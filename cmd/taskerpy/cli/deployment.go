@@ -32,7 +32,8 @@ func deploymentOptions(c *config.Config) (*postgres.Options, error) {
 	}
 	return &postgres.Options{
 		URL: c.DatabaseURL, QueueURL: queues, Namespaces: c.Namespaces, Visibility: c.VisibilityTimeout, Poll: c.PollInterval,
-		MaxBatch: c.BatchSize, MaxConnections: c.MaxConnections, QueueMaxConnections: c.QueueMaxConnections, MaxResultBytes: c.MaxResultSize,
+		MaxBatch: c.BatchSize, MaxConnections: c.MaxConnections, QueueMaxConnections: c.QueueMaxConnections,
+		Upkeep: postgres.Upkeep(c.Pool), QueueUpkeep: postgres.Upkeep(c.QueuePool), MaxResultBytes: c.MaxResultSize,
 		HandlerTimeout: c.HandlerTimeout, DeleteMessages: c.MessageRetention == config.RetainDelete,
 		ResultsQueue: c.ResultsQueue, TaskRequestsQueue: c.TaskRequestsQueue, FinalizationsQueue: c.FinalizationsQueue,
 	}, nil
