@@ -73,20 +73,35 @@ func TestABlockedTaskCanBeCancelled(t *testing.T) {
 }
 
 func TestTheResultOfACancelledStepIsDropped(t *testing.T) {
+	for name, outcome := range map[string]dispatch.Outcome{
+		"success": dispatch.Success, "failure": dispatch.RetryableFailure, "checkpoint": dispatch.CheckpointYield, "unstarted": dispatch.Unstarted,
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := open(t, Options{}, linear)
+			id := submit(t, e, asked("linear", 1))
+			running := take(t, e)
+			_, err := e.Cancel(t.Context(), id)
+			require.NoError(t, err)
+			finish(t, e, running, outcome, map[string]any{"cursor": 1})
+			settle(t, e)
+			s := stepOf(t, e, id, "one")
+			require.Equal(t, "cancelled", s.CurrentState)
+			require.Empty(t, s.Results)
+			require.Equal(t, "cancelled", taskOf(t, e, id).Status)
+			require.Equal(t, Stats{}, e.Stats())
+		})
+	}
+}
+
+func TestAStepThatIsToGoOnFromItsCheckpointIsCancelledWithItsTask(t *testing.T) {
 	e := open(t, Options{}, linear)
 	id := submit(t, e, asked("linear", 1))
-	running := take(t, e)
+	finish(t, e, take(t, e), dispatch.CheckpointYield, map[string]any{"cursor": 1, "items_processed": 1})
 	_, err := e.Cancel(t.Context(), id)
 	require.NoError(t, err)
-	for _, outcome := range []dispatch.Outcome{dispatch.Success, dispatch.RetryableFailure, dispatch.CheckpointYield} {
-		finish(t, e, running, outcome, map[string]any{"cursor": 1})
-	}
-	settle(t, e)
-	s := stepOf(t, e, id, "one")
-	require.Equal(t, "cancelled", s.CurrentState)
-	require.Empty(t, s.Results)
-	require.Equal(t, "cancelled", taskOf(t, e, id).Status)
-	require.Equal(t, Stats{}, e.Stats())
+	require.Equal(t, "cancelled", states(t, e, id)["one"])
+	other := submit(t, e, asked("linear", 2))
+	require.Equal(t, other, take(t, e).TaskUUID)
 }
 
 func TestCancelledStepsAreNotHandedOut(t *testing.T) {

@@ -70,7 +70,8 @@ const resultTooLarge = "result_too_large"
 
 // takeBack undoes a claim whose handler was never entered.
 func (w *writer) takeBack(r *run, i int32, c *claim) {
-	if r.state.Terminal() {
+	if c.again && r.state.Terminal() {
+		w.endYielded(r, i)
 		return
 	}
 	if !c.again {
@@ -78,7 +79,9 @@ func (w *writer) takeBack(r *run, i int32, c *claim) {
 		s.row.Attempts, s.row.LastAttemptedAt = c.before.attempts, c.before.lastAttemptedAt
 		w.setStep(r, i, StepEnqueued, "not started")
 	}
-	w.offer(r, i)
+	if !r.state.Terminal() {
+		w.offer(r, i)
+	}
 }
 
 func (w *writer) succeed(r *run, i int32, result dispatch.Result) {
@@ -180,7 +183,7 @@ type cursorAt struct {
 }
 
 // checkpoint stores how far a step has come and hands the step out again: it
-// stays in progress and its attempt goes on.
+// stays in progress and its attempt goes on, unless its task has ended.
 func (w *writer) checkpoint(r *run, i int32, result dispatch.Result) {
 	s := &r.steps[i]
 	data, err := nextCheckpoint(s.row.Checkpoint, result.JSON, s.row.UUID.String(), w.batch.at.Time())
@@ -193,7 +196,25 @@ func (w *writer) checkpoint(r *run, i int32, result dispatch.Result) {
 	}
 	w.touchStep(r, i)
 	s.row.Checkpoint, s.newCheckpoint, s.row.Duration = data, true, result.Duration
+	if r.state.Terminal() {
+		w.endYielded(r, i)
+		return
+	}
 	w.offer(r, i)
+}
+
+// taskEnded is the error type of an attempt that yielded a checkpoint and
+// could not go on. Its retry, should an operator bring the task back, is not
+// delayed: the failure says nothing about the step.
+const taskEnded = "task_ended"
+
+// endYielded fails the attempt of a step that yielded a checkpoint and that
+// nobody has, because its task was put to error: it must not look as if it ran.
+func (w *writer) endYielded(r *run, i int32) {
+	s := &r.steps[i]
+	result := failureResult(s.row.UUID, taskEnded, "the task was put to error before this step could go on",
+		true, w.e.o.WorkerID, w.batch.at.Time())
+	w.failAttempt(r, i, result, s.row.Duration)
 }
 
 func nextCheckpoint(before, yielded []byte, step string, now time.Time) ([]byte, error) {
@@ -276,7 +297,7 @@ func (w *writer) choose(chosen []readyEntry, limit int) []readyEntry {
 
 // inLine tells whether the step of an entry is still to be handed out.
 func (w *writer) inLine(e readyEntry) bool {
-	if w.runs[e.run.row.ID] != e.run {
+	if w.runs[e.run.row.ID] != e.run || e.run.state.Terminal() {
 		return false
 	}
 	s := &e.run.steps[e.position]

@@ -142,7 +142,7 @@ func (w *writer) delay(r *run, i int32, f failure) {
 	s := &r.steps[i]
 	var d time.Duration
 	switch def := r.definition(s); {
-	case f.errorType == workerLost, w.e.o.ImmediateRetries && !f.header:
+	case f.errorType == workerLost, f.errorType == taskEnded, w.e.o.ImmediateRetries && !f.header:
 	case f.isRequested:
 		d = f.requested
 	case def != nil:

@@ -255,7 +255,8 @@ func (q *stalenessCheck) reply(_ *writer, err error) { q.done <- err }
 
 // abandon puts a stale task to error, past the table of transitions, and
 // records that for an investigation unless the template wants none. Steps are
-// not touched: those that run finish.
+// not touched, and those that run finish; but what yielded a checkpoint and is
+// in line to go on ends.
 func (w *writer) abandon(s *staleness) {
 	r := w.runs[s.id]
 	if s.action != actionError {
@@ -264,6 +265,11 @@ func (w *writer) abandon(s *staleness) {
 	}
 	w.setTask(r, TaskError, string(DLQStalenessTimeout)+": "+s.String())
 	r.explain("staleness detector", string(DLQStalenessTimeout))
+	for i := range r.steps {
+		if s := &r.steps[i]; s.state == StepInProgress && w.handed[s.row.ID] == nil {
+			w.endYielded(r, int32(i))
+		}
+	}
 }
 
 // entry makes the dead-letter entry (engine-semantics §7.5).

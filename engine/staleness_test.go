@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -318,6 +319,197 @@ func TestAHandlerThatStillRunsWhenItsTaskComesBackBringsItsResult(t *testing.T) 
 		finish(t, e, both["b"], dispatch.Success, 1)
 		require.Equal(t, "end", take(t, e).Name)
 		require.Equal(t, 1, stepOf(t, e, id, "b").Attempts)
+	})
+}
+
+// progressed is a checkpoint that a handler yields.
+var progressed = map[string]any{"cursor": 50, "items_processed": 50}
+
+// yieldedLate is a stale task of two steps, of which the first yielded a
+// checkpoint when the task was in error already.
+func yieldedLate(t testing.TB, e *Engine, template string) uuid.UUID {
+	t.Helper()
+	id := submit(t, e, asked(template, 1))
+	one := take(t, e)
+	later(40 * time.Minute)
+	require.Equal(t, "error", statusOf(t, e, id))
+	finish(t, e, one, dispatch.CheckpointYield, progressed)
+	settle(t, e)
+	return id
+}
+
+func TestAStepOfAStaleTaskThatYieldsIsToBeRetried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := open(t, acting, chain)
+		id := yieldedLate(t, e, "chain")
+		require.Equal(t, map[string]string{"one": "waiting_for_retry", "two": "pending"}, states(t, e, id))
+		require.Contains(t, string(stepOf(t, e, id, "one").Results), `"error_type":"task_ended"`)
+		require.Equal(t, "error", statusOf(t, e, id))
+		require.Equal(t, Stats{}, e.Stats())
+	})
+}
+
+func TestTheEndOfAStepThatYieldedInAStaleTaskIsStoredOnce(t *testing.T) {
+	both(t, func(t *testing.T, fail func(*breaker, int32), _ bool) {
+		e, b := breaking(t, acting, chain)
+		id := submit(t, e, asked("chain", 1))
+		one := take(t, e)
+		later(40 * time.Minute)
+		fail(b, 1)
+		finish(t, e, one, dispatch.CheckpointYield, progressed)
+		healthy(t, e)
+		require.Equal(t, "waiting_for_retry", states(t, e, id)["one"])
+		require.Equal(t, 1, strings.Count(history(t, e, id), "enqueued_as_error_for_orchestration"))
+	})
+}
+
+func TestAStepOfAStaleTaskThatYieldsInItsLastAttemptFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := open(t, acting, retrying("max_attempts: 1"))
+		id := yieldedLate(t, e, "retrying")
+		require.Equal(t, "error", stepOf(t, e, id, "flaky").CurrentState)
+	})
+}
+
+func TestAStepThatYieldedInAStaleTaskGoesOnFromThereWhenTheTaskComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := open(t, acting, chain)
+		id := yieldedLate(t, e, "chain")
+		_, err := e.ResolveStep(t.Context(), id, stepOf(t, e, id, "two").StepUUID, byHand)
+		require.NoError(t, err)
+		before := time.Now()
+		one := take(t, e)
+		require.Equal(t, before, time.Now(), "without delay")
+		require.Equal(t, 2, one.Attempt)
+		require.Equal(t, "50", string(checkpointOf(t, one).Cursor))
+	})
+}
+
+func TestAStepOfAStaleTaskThatYieldsIsNotGivenToAWaitingWorker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := open(t, acting, chain, linear)
+		submit(t, e, asked("chain", 1))
+		one := take(t, e)
+		later(40 * time.Minute)
+		given := make(chan *dispatch.Step)
+		go func() { given <- take(t, e) }()
+		synctest.Wait()
+		finish(t, e, one, dispatch.CheckpointYield, progressed)
+		settle(t, e)
+		other := submit(t, e, asked("linear", 1))
+		require.Equal(t, other, (<-given).TaskUUID)
+	})
+}
+
+func TestAStepThatIsToGoOnFromItsCheckpointEndsWithItsStaleTask(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := open(t, acting, withLifecycle("max_duration_minutes: 60"))
+		id := submit(t, e, asked("limited", 1))
+		finish(t, e, take(t, e), dispatch.CheckpointYield, progressed)
+		later(66 * time.Minute) // no worker takes it
+		require.Equal(t, "error", statusOf(t, e, id))
+		require.Equal(t, "waiting_for_retry", states(t, e, id)["one"])
+		require.Equal(t, Stats{}, e.Stats())
+	})
+}
+
+func TestAStepIsNotHandedOutInTheBatchInWhichItsTaskIsPutToError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := open(t, Options{Path: memory}, linear)
+		id := submit(t, e, asked("linear", 1))
+		later(31 * time.Minute)
+		c := &claimant{limit: 1, granted: make(chan grant, 1)}
+		check := &stalenessCheck{act: true, done: make(chan error, 1)}
+		require.True(t, e.inbox.put(c, check))
+		require.NoError(t, <-check.done)
+		require.Equal(t, "error", statusOf(t, e, id))
+		require.Equal(t, "enqueued", states(t, e, id)["one"])
+	})
+}
+
+func TestAStepOfAStaleTaskThatWasNeverStartedIsAsIfNotClaimed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := open(t, acting, chain)
+		id := submit(t, e, asked("chain", 1))
+		one := take(t, e)
+		later(40 * time.Minute)
+		finish(t, e, one, dispatch.Unstarted, nil)
+		settle(t, e)
+		require.Equal(t, "enqueued", states(t, e, id)["one"])
+		require.Equal(t, Stats{}, e.Stats())
+		_, err := e.ResolveStep(t.Context(), id, stepOf(t, e, id, "two").StepUUID, byHand)
+		require.NoError(t, err)
+		require.Equal(t, 1, take(t, e).Attempt)
+	})
+}
+
+func TestACheckpointedStepOfAStaleTaskThatWasNotStartedAgainIsToBeRetried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := open(t, acting, chain)
+		id := submit(t, e, asked("chain", 1))
+		one := yield(t, e, take(t, e), `{"cursor":50,"items_processed":50}`)
+		later(40 * time.Minute)
+		require.Equal(t, "error", statusOf(t, e, id))
+		finish(t, e, one, dispatch.Unstarted, nil)
+		settle(t, e)
+		require.Equal(t, "waiting_for_retry", states(t, e, id)["one"])
+	})
+}
+
+func TestTheStepsThatAStaleTasksResultAsksForWaitUntilTheTaskComesBack(t *testing.T) {
+	for name, c := range map[string]struct {
+		yaml, done string
+		value      map[string]any
+		added      []string
+	}{
+		"decision": {
+			dag("directed", "other") + "  - {name: pick, type: decision, handler: {callable: h}}\n" +
+				"  - {name: left, handler: {callable: h}, dependencies: [pick]}\n  - {name: right, handler: {callable: h}, dependencies: [pick]}\n",
+			"pick", choose("left"), []string{"left"},
+		},
+		"batches": {
+			strings.Replace(crunching, "name: crunching", "name: directed", 1) + "  - {name: other, handler: {callable: h}}\n",
+			"analyze", batches("crunch", "001", "002"), []string{"crunch_001", "crunch_002"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := open(t, acting, c.yaml)
+				id := submit(t, e, asked("directed", 1))
+				both := takeAll(t, e, 2)
+				later(40 * time.Minute)
+				require.Equal(t, "error", statusOf(t, e, id))
+				finish(t, e, both[c.done], dispatch.SuccessDirective, c.value)
+				settle(t, e)
+				require.Equal(t, "complete", states(t, e, id)[c.done])
+				for _, added := range c.added {
+					require.Equal(t, "pending", states(t, e, id)[added])
+				}
+				require.Equal(t, Stats{RunningSteps: 1}, e.Stats())
+
+				_, err := e.ResolveStep(t.Context(), id, both["other"].StepUUID, byHand)
+				require.NoError(t, err)
+				steps := takeAll(t, e, len(c.added))
+				for _, added := range c.added {
+					require.Contains(t, steps, added)
+				}
+			})
+		})
+	}
+}
+
+func TestADirectiveOfAStaleTaskThatCannotBeFollowedFailsItsStep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := open(t, acting, routing)
+		id := submit(t, e, asked("routing", 1))
+		finish(t, e, take(t, e), dispatch.Success, 1)
+		route := take(t, e)
+		later(40 * time.Minute)
+		require.Equal(t, "error", statusOf(t, e, id))
+		finish(t, e, route, dispatch.SuccessDirective, choose("nowhere"))
+		settle(t, e)
+		require.Equal(t, map[string]string{"check": "complete", "route": "error"}, states(t, e, id))
+		require.Equal(t, "error", statusOf(t, e, id))
 	})
 }
 
