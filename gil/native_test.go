@@ -1,6 +1,7 @@
 package gil_test
 
 import (
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -80,15 +81,18 @@ func TestEveryBlockOfTheBoundaryIsFreed(t *testing.T) {
 func TestLanesThatSpinAreSeenWithoutTheGIL(t *testing.T) {
 	spin := lookup(t, "taskerpy_host.boot", "execute")
 	label := "spin"
+	var lanes sync.WaitGroup
 	for range 4 {
 		l := newLane(t)
-		go l.Run(func() {
-			_, _ = l.Call(spin, []byte(`
+		lanes.Go(func() {
+			_ = l.Run(func() {
+				_, _ = l.Call(spin, []byte(`
 import _taskerpy, time
 _taskerpy.call("spinning")
 while _taskerpy.call("go on?") is not None:
     sum(range(1000))
 `), &label)
+			})
 		})
 	}
 	for range 4 {
@@ -100,11 +104,15 @@ while _taskerpy.call("go on?") is not None:
 			running++
 		}
 	}
-	close(stop)
+	for range 4 {
+		stop <- struct{}{}
+	}
+	lanes.Wait()
 	require.Equal(t, 4, running)
 }
 
-// What TestLanesThatSpinAreSeenWithoutTheGIL and its lanes tell each other.
+// What TestLanesThatSpinAreSeenWithoutTheGIL and its lanes tell each other, a
+// lane at a time: a channel that was closed would end the lanes of the next run.
 var (
 	spinning = make(chan struct{})
 	stop     = make(chan struct{})
