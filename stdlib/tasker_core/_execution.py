@@ -95,11 +95,6 @@ def complete_models() -> bool:
     return bool(lacking)
 
 
-def is_failure(error: BaseException) -> bool:
-    """Return whether an exception fails the step, and not the whole program."""
-    return not isinstance(error, KeyboardInterrupt)
-
-
 def in_other_thread(run: Callable[[], Any]) -> Any:
     """Return what ``run`` returns on a thread of its own, or raise what it raises."""
     outcome: list[Any] = []

@@ -1,9 +1,31 @@
-"""What an exception of a handler tells about the failure that it stands for."""
+"""What an exception of a handler tells about the failure that it stands for.
+
+What describes a failure must not be the reason for another one: an exception
+may raise one itself where it is read, and then counts as one that tells nothing.
+"""
 
 import traceback
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from tasker_core.types import StepHandlerResult
+
+_T = TypeVar("_T")
+
+
+def is_failure(error: BaseException) -> bool:
+    """Return whether an exception fails the step, and not the whole program."""
+    return not isinstance(error, KeyboardInterrupt)
+
+
+def told(read: Callable[[], _T], otherwise: _T) -> _T:
+    """Return what is read of an exception, or ``otherwise`` if that raises another one."""
+    try:
+        return read()
+    except BaseException as second:
+        if not is_failure(second):
+            raise
+        return otherwise
 
 
 def failure_of(error: BaseException) -> StepHandlerResult:
@@ -14,8 +36,8 @@ def failure_of(error: BaseException) -> StepHandlerResult:
     it. Their ``metadata`` and ``error_code`` are taken over.
     """
     kind = type(error).__name__
-    retryable = getattr(error, "retryable", True)
-    error_code = getattr(error, "error_code", None)
+    retryable = told(lambda: getattr(error, "retryable", True), True)
+    error_code = told(lambda: getattr(error, "error_code", None), None)
     return StepHandlerResult.failure(
         message_of(error),
         error_type=kind,
@@ -30,27 +52,32 @@ def failure_of(error: BaseException) -> StepHandlerResult:
 
 def message_of(error: BaseException) -> str:
     """Return the text of an exception, or its class if it cannot tell one."""
-    try:
-        return _storable(str(error))
-    except Exception:
-        return type(error).__name__
+    return told(lambda: _storable(str(error)), type(error).__name__)
 
 
 def traceback_of(error: BaseException) -> str:
-    """Return the formatted traceback of an exception."""
-    return _storable("".join(traceback.format_exception(error)))
+    """Return the formatted traceback of an exception, without causes if they cannot be told."""
+    lines = told(lambda: traceback.format_exception(error), None)
+    if lines is None:
+        trace = told(lambda: error.__traceback__, None)
+        head = "Traceback (most recent call last):\n" if trace else ""
+        last = f"{type(error).__name__}: {message_of(error)}\n"
+        lines = [head, *traceback.format_tb(trace), last]
+    return _storable("".join(lines))
 
 
 def metadata_of(error: BaseException) -> dict[str, Any]:
     """Return the ``metadata`` of an exception, as far as it can be stored.
 
-    Classes whose constructor does not call that of their base have none. What
-    describes a failure must not be the reason for another one.
+    Classes whose constructor does not call that of their base have none.
     """
-    metadata = getattr(error, "metadata", None)
-    if not isinstance(metadata, dict):
+    return told(lambda: _metadata(getattr(error, "metadata", None)), {})
+
+
+def _metadata(given: Any) -> dict[str, Any]:
+    if not isinstance(given, dict):
         return {}
-    return {str(key): value for key, value in metadata.items()}
+    return {str(key): value for key, value in given.items()}
 
 
 def _storable(text: str) -> str:

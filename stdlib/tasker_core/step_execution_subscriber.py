@@ -15,11 +15,10 @@ from tasker_core._execution import (
     find_handler,
     has_running_loop,
     in_other_thread,
-    is_failure,
     name_of,
     not_found,
 )
-from tasker_core._failures import failure_of
+from tasker_core._failures import failure_of, is_failure
 from tasker_core._patchable import patchable
 from tasker_core._payloads import fitting_metadata
 from tasker_core._tasker_core import (

@@ -21,11 +21,10 @@ from tasker_core._execution import (
     as_result,
     complete_models,
     find_handler,
-    is_failure,
     name_of,
     not_found,
 )
-from tasker_core._failures import failure_of
+from tasker_core._failures import failure_of, is_failure, told
 from tasker_core._payloads import now_text, requested_wait, stored_error, stored_metadata
 from tasker_core.event_bridge import EventBridge
 from tasker_core.handler import HandlerRegistry
@@ -184,10 +183,10 @@ def _tell_end(
 
 def _without_host_frames(error: BaseException) -> BaseException:
     """Takes the frames above the handler out of the traceback: they are no news."""
-    trace = error.__traceback__
+    trace = told(lambda: error.__traceback__, None)
     while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
         trace = trace.tb_next
-    return error if trace is None else error.with_traceback(trace)
+    return error if trace is None else BaseException.with_traceback(error, trace)
 
 
 def _encode(step_uuid: str, result: StepHandlerResult, milliseconds: int) -> bytes:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasker_core._execution import is_failure
-from tasker_core._failures import message_of
+from tasker_core._failures import is_failure, message_of
 from tasker_core.event_bridge import EventBridge, EventNames
 from tasker_core.logging import log_warn
 from tasker_core.step_execution_subscriber import StepExecutionSubscriber, _execution_result

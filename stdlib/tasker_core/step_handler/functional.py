@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, runtime_checkabl
 
 from pydantic import BaseModel
 
-from tasker_core._failures import message_of, metadata_of, traceback_of
+from tasker_core._failures import message_of, metadata_of, told, traceback_of
 from tasker_core._inputs import build_inputs
 from tasker_core._patchable import patchable
 from tasker_core.errors import PermanentError, RetryableError, TaskerError
@@ -575,7 +575,7 @@ def _wrap_exception(exc: Exception) -> StepHandlerResult:
         )
     if isinstance(exc, TaskerError):
         return StepHandlerResult.failure(
-            message, retryable=bool(exc.retryable), metadata=metadata_of(exc)
+            message, retryable=told(lambda: bool(exc.retryable), True), metadata=metadata_of(exc)
         )
     return StepHandlerResult.failure(
         message,

@@ -488,6 +488,24 @@ def test_what_describes_an_error_is_no_reason_for_another_one(
     assert made.metadata == metadata
 
 
+class Undecided(errors.TaskerError):
+    @property
+    def retryable(self) -> bool:  # type: ignore[override]
+        raise LookupError
+
+    def __init__(self) -> None:
+        super().__init__("no", metadata={"order": 1})
+
+
+def test_an_error_that_cannot_tell_whether_it_is_retryable_is() -> None:
+    def fail() -> None:
+        raise Undecided
+
+    made = call(step_handler("own")(fail))
+    assert (made.error_message, made.error_type) == ("no", "handler_error")
+    assert (made.retryable, made.metadata) == (True, {"order": 1})
+
+
 def test_other_exceptions_bring_their_class_and_traceback() -> None:
     def fail() -> None:
         raise KeyError("order_id")

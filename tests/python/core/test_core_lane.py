@@ -30,7 +30,7 @@ from tasker_core import (
 from tasker_core._payloads import completion
 from tasker_core.testing import step_event
 from taskerpy_host import lane
-from taskerpy_host.context import current_step
+from taskerpy_host.context import StepTimeout, current_step
 
 
 def run(body: Callable[[Any], Any], **given: Any) -> tuple[bytes, dict[str, Any]]:
@@ -219,6 +219,58 @@ def test_a_message_with_bytes_that_are_no_text_can_be_stored() -> None:
     assert outcome == lane.RETRYABLE
     assert stored["error"]["message"] == r"cannot read caf\udce9.csv"
     assert stored["error"]["backtrace"][-1] == r"ValueError: cannot read caf\udce9.csv"
+
+
+def unreadable(name: str, second: BaseException) -> type[Exception]:
+    """Return a class of exceptions that raise another one where ``name`` is read or called."""
+
+    def fail(*_: Any) -> Any:
+        raise second
+
+    return type("Odd", (Exception,), {name: fail if name == "__str__" else property(fail)})
+
+
+@pytest.mark.parametrize("second", [ValueError("second"), SystemExit(3), StepTimeout()])
+@pytest.mark.parametrize("name", ["retryable", "error_code", "metadata", "__traceback__"])
+def test_an_exception_that_cannot_be_read_fails_as_an_ordinary_one(
+    name: str, second: BaseException
+) -> None:
+    outcome, stored = run(raising(unreadable(name, second)("stolen")))
+    assert (outcome, stored["status"]) == (lane.RETRYABLE, "retryable_error")
+    error = stored["error"]
+    assert (error["error_type"], error["message"]) == ("Odd", "stolen")
+    assert error["backtrace"][-1].endswith("Odd: stolen")
+    assert (stored["metadata"]["error_code"], stored["metadata"]["custom"]) == (None, {})
+
+
+def test_what_an_exception_cannot_tell_does_not_hide_what_it_can() -> None:
+    error = unreadable("retryable", ValueError("second"))("stolen")
+    error.error_code, error.metadata = "CARD", {"card": 1}  # type: ignore[attr-defined]
+    _, stored = run(raising(error))
+    assert stored["metadata"]["error_code"] == "CARD"
+    assert stored["metadata"]["custom"] == {"card": 1}
+
+
+@pytest.mark.parametrize("second", [ValueError("second"), SystemExit(3)])
+def test_an_exception_without_text_is_named_by_its_class(second: BaseException) -> None:
+    outcome, stored = run(raising(unreadable("__str__", second)()))
+    assert (outcome, stored["error"]["message"]) == (lane.RETRYABLE, "Odd")
+    assert stored["error"]["backtrace"][-1].endswith("Odd: <exception str() failed>")
+
+
+@pytest.mark.parametrize("name", ["__cause__", "__notes__"])
+def test_an_exception_whose_traceback_cannot_be_written_tells_where_it_was_raised(
+    name: str,
+) -> None:
+    _, stored = run(raising(unreadable(name, ValueError("second"))("stolen")))
+    backtrace = stored["error"]["backtrace"]
+    assert any("test_core_lane.py" in line for line in backtrace)
+    assert any(line.endswith("Odd: stolen") for line in backtrace)
+
+
+def test_an_interrupt_passes_while_an_exception_is_read() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(raising(unreadable("retryable", KeyboardInterrupt())()))
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), asyncio.CancelledError(), GeneratorExit()])
