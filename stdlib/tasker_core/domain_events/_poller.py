@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tasker_core import domain_events
+from tasker_core._failures import is_failure, message_of
 from tasker_core.types import InProcessDomainEvent
 
 __all__ = ["DomainEventCallback", "ErrorCallback", "InProcessDomainEventPoller"]
@@ -171,10 +172,12 @@ class InProcessDomainEventPoller:
         for callback in callbacks:
             try:
                 callback(event)
-            except Exception as exc:
+            except BaseException as exc:
+                if not is_failure(exc):
+                    raise
                 domain_events.log_error(
                     f"InProcessDomainEventPoller: a callback failed with {event.event_name}: "
-                    f"{type(exc).__name__}: {exc}"
+                    f"{type(exc).__name__}: {message_of(exc)}"
                 )
                 self._emit_error(exc)
 
@@ -187,16 +190,19 @@ class InProcessDomainEventPoller:
                 f"InProcessDomainEventPoller: {lost} events were lost, callbacks are too slow"
             )
 
-    def _emit_error(self, error: Exception) -> None:
+    def _emit_error(self, error: BaseException) -> None:
         with self.__callbacks_lock:
             callbacks = tuple(self._error_callbacks)
         for callback in callbacks:
             try:
-                callback(error)
-            except Exception as exc:
+                # It is told of exits too, which its type does not promise.
+                callback(error)  # type: ignore[arg-type]
+            except BaseException as exc:
+                if not is_failure(exc):
+                    raise
                 domain_events.log_warn(
                     "InProcessDomainEventPoller: an error callback failed: "
-                    f"{type(exc).__name__}: {exc}"
+                    f"{type(exc).__name__}: {message_of(exc)}"
                 )
 
 

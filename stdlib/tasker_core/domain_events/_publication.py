@@ -11,12 +11,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from tasker_core import domain_events
+from tasker_core._failures import is_failure, message_of
 from tasker_core.domain_events._models import EventDeclaration, StepEventContext, namespace_of
 from tasker_core.domain_events._publisher import (
     BasePublisher,
     Delivery,
     delivering,
     failure_text,
+    report,
     telling,
 )
 from tasker_core.domain_events._publisher_registry import PublisherRegistry, warn_of_missing
@@ -31,7 +33,7 @@ def publish_step_events(
     task_sequence_step: dict[str, Any],
     execution_result: dict[str, Any],
     deliver: Callable[[dict[str, Any]], None],
-    failed: Callable[[str, Exception], None] = lambda name, error: None,
+    failed: Callable[[str, BaseException], None] = lambda name, error: None,
 ) -> int:
     """Publish what a step's template declares; return how many events went out.
 
@@ -48,8 +50,8 @@ def publish_step_events(
             back is none of them.
 
     The publisher that the first declaration names serves all of a step. What
-    publishers and ``deliver`` raise is logged: the step has ended already,
-    and no event changes how.
+    publishers and ``deliver`` raise is logged, exits and cancellations too:
+    the step has ended already, and no event changes how.
 
     >>> payload = {
     ...     "task": {"task": {"task_uuid": "t", "correlation_id": "c"}, "namespace_name": "shop"},
@@ -112,7 +114,7 @@ class _Outlet:
 
 
 def _read(
-    declared: list[Any], failed: Callable[[str, Exception], None]
+    declared: list[Any], failed: Callable[[str, BaseException], None]
 ) -> list[tuple[int, EventDeclaration]]:
     declarations = []
     for index, item in enumerate(declared):
@@ -200,20 +202,25 @@ def _publish(
     publisher: BasePublisher,
     ctx: StepEventContext,
     event_name: str,
-    errors: list[Exception],
+    errors: list[BaseException],
     outlet: _Outlet,
 ) -> None:
     before = outlet.count
     try:
         publisher.publish(ctx, event_name)
-    except Exception as exc:
+    except BaseException as exc:
+        if not is_failure(exc):
+            raise
         # One of the hooks that publish() lets through.
         errors.append(exc)
         with telling(is_out=outlet.count > before):
             try:
-                publisher.on_publish_error(event_name, exc, ctx.result or {})
-            except Exception as second:
+                report(publisher, event_name, exc, ctx.result or {})
+            except BaseException as second:
+                if not is_failure(second):
+                    raise
                 domain_events.log_error(
-                    f"{failure_text(publisher, event_name)}: {type(exc).__name__}: {exc}; "
-                    f"and on_publish_error failed: {type(second).__name__}: {second}"
+                    f"{failure_text(publisher, event_name)}: "
+                    f"{type(exc).__name__}: {message_of(exc)}; "
+                    f"and on_publish_error failed: {type(second).__name__}: {message_of(second)}"
                 )

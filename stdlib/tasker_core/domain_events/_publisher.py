@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from tasker_core import domain_events
+from tasker_core._failures import is_failure, message_of
 from tasker_core.domain_events._models import StepEventContext
 
 __all__ = ["BasePublisher", "DefaultPublisher"]
@@ -19,7 +20,9 @@ Delivery = Callable[[str, dict[str, Any], dict[str, Any]], None]
 # a template declares; a handler that calls publish() itself reaches nobody.
 _delivery: ContextVar[Delivery | None] = ContextVar("tasker_domain_event_delivery", default=None)
 # Where publish() notes what it does not raise, for the same worker.
-_errors: ContextVar[list[Exception] | None] = ContextVar("tasker_domain_event_errors", default=None)
+_errors: ContextVar[list[BaseException] | None] = ContextVar(
+    "tasker_domain_event_errors", default=None
+)
 # Whether the event is out already while on_publish_error() is called.
 _is_out: ContextVar[bool] = ContextVar("tasker_domain_event_is_out", default=False)
 
@@ -76,7 +79,7 @@ class BasePublisher(ABC):
     def on_publish_error(self, event_name: str, error: Exception, payload: dict[str, Any]) -> None:
         """Do what is to be done when publishing, or a hook after it, failed."""
         domain_events.log_error(
-            f"{failure_text(self, event_name)}: {type(error).__name__}: {error}"
+            f"{failure_text(self, event_name)}: {type(error).__name__}: {message_of(error)}"
         )
 
     def publish(self, ctx: StepEventContext, event_name: str | None = None) -> bool:
@@ -88,7 +91,8 @@ class BasePublisher(ABC):
 
         What ``should_publish``, ``transform_payload`` and
         ``additional_metadata`` raise reaches the caller; what the later hooks
-        raise goes to :meth:`on_publish_error`.
+        raise goes to :meth:`on_publish_error`: exceptions, and when the worker
+        publishes, exits and cancellations too.
         """
         name = event_name or ctx.step_name
         if not self.should_publish(ctx):
@@ -96,22 +100,25 @@ class BasePublisher(ABC):
             return False
         payload = self.transform_payload(ctx)
         metadata = _event_metadata(self, ctx)
+        deliver = _delivery.get()
         is_out = False
         try:
             if not self.before_publish(name, payload, metadata):
                 domain_events.log_debug(f"{type(self).__name__}: before_publish held {name} back")
                 return False
-            deliver = _delivery.get()
             if deliver is not None:
                 deliver(name, payload, metadata)
             is_out = True
             self.after_publish(name, payload, metadata)
-        except Exception as exc:
+        except BaseException as exc:
+            # From a handler that calls this, an interrupt must get out.
+            if not isinstance(exc, Exception) and (deliver is None or not is_failure(exc)):
+                raise
             errors = _errors.get()
             if errors is not None:
                 errors.append(exc)
             with telling(is_out):
-                self.on_publish_error(name, exc, payload)
+                report(self, name, exc, payload)
             return False
         return True
 
@@ -142,12 +149,12 @@ class DefaultPublisher(BasePublisher):
 
 
 @contextmanager
-def delivering(deliver: Delivery) -> Iterator[list[Exception]]:
+def delivering(deliver: Delivery) -> Iterator[list[BaseException]]:
     """Hand what is published inside the block to ``deliver``.
 
     The list receives the errors that ``publish()`` keeps to itself.
     """
-    errors: list[Exception] = []
+    errors: list[BaseException] = []
     tokens = _delivery.set(deliver), _errors.set(errors)
     try:
         yield errors
@@ -164,6 +171,13 @@ def telling(is_out: bool) -> Iterator[None]:
         yield
     finally:
         _is_out.reset(token)
+
+
+def report(
+    publisher: BasePublisher, event_name: str, error: BaseException, payload: dict[str, Any]
+) -> None:
+    """Tell a publisher of an error; of an exit too, which its signature does not promise."""
+    publisher.on_publish_error(event_name, error, payload)  # type: ignore[arg-type]
 
 
 def failure_text(publisher: BasePublisher, event_name: str) -> str:

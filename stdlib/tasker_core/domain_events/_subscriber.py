@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tasker_core import domain_events
+from tasker_core._failures import is_failure, message_of
 from tasker_core.types import InProcessDomainEvent
 
 if TYPE_CHECKING:
@@ -80,7 +81,9 @@ class BaseSubscriber(ABC):
     def on_handle_error(self, event: dict[str, Any], error: Exception) -> None:
         """Do what is to be done when handling an event failed."""
         name = event.get("event_name", "unknown")
-        domain_events.log_error(f"{type(self).__name__}: Failed to handle event {name}: {error}")
+        domain_events.log_error(
+            f"{type(self).__name__}: Failed to handle event {name}: {message_of(error)}"
+        )
 
     def matches(self, event_name: str) -> bool:
         """Return whether one of the patterns fits the name."""
@@ -155,14 +158,27 @@ class BaseSubscriber(ABC):
         self._subscriptions.append(pattern)
 
     def _handle_if_matches(self, event: InProcessDomainEvent, pattern: str) -> None:
-        if fnmatchcase(event.event_name, pattern):
-            self.handle_event_safely(event.model_dump())
-
-    def __report(self, event: dict[str, Any], error: Exception) -> None:
+        if not fnmatchcase(event.event_name, pattern):
+            return
+        given = event.model_dump()
         try:
-            self.on_handle_error(event, error)
-        except Exception as exc:
+            self.handle_event_safely(given)
+        except BaseException as exc:
+            # An exit or a cancellation. Where a handler calls the method, it may
+            # be an interrupt, which must get out; here it is not.
+            if not is_failure(exc):
+                raise
+            self.__report(given, exc)
+
+    def __report(self, event: dict[str, Any], error: BaseException) -> None:
+        try:
+            # It is told of exits too, which its signature does not promise.
+            self.on_handle_error(event, error)  # type: ignore[arg-type]
+        except BaseException as exc:
+            if not is_failure(exc):
+                raise
             domain_events.log_error(
-                f"{type(self).__name__}: on_handle_error failed: {type(exc).__name__}: {exc} "
-                f"(it was called with {type(error).__name__}: {error})"
+                f"{type(self).__name__}: on_handle_error failed: "
+                f"{type(exc).__name__}: {message_of(exc)} "
+                f"(it was called with {type(error).__name__}: {message_of(error)})"
             )

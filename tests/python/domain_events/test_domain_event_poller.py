@@ -10,6 +10,8 @@ from tasker_core import domain_events
 from tasker_core.domain_events import InProcessDomainEventPoller
 from tasker_core.domain_events._poller import _poll_once
 
+from tests.python.domain_events.odd import ODD
+
 BuildData = Callable[..., dict[str, Any]]
 
 # Far longer than anything here takes; only a broken test waits for it.
@@ -285,6 +287,49 @@ def test_a_failing_callback_does_not_keep_the_event_from_others(
     poller._process_event(event_data("a.b"))
     assert (len(seen), errors) == (1, [error])
     assert "a callback failed with a.b: ValueError: no" in caplog.text
+
+
+@pytest.mark.parametrize("error", ODD)
+def test_an_exit_of_a_callback_does_not_end_the_polling(
+    poller: Any,
+    host: Host,
+    event_data: BuildData,
+    caplog: pytest.LogCaptureFixture,
+    error: BaseException,
+) -> None:
+    seen: list[Any] = []
+    errors: list[BaseException] = []
+    poller.on_event(Mock(side_effect=error))
+    poller.on_event(lambda event: seen.append(event.event_name))
+    poller.on_error(errors.append)
+    host.answers += [event_data("a.b"), event_data("c.d")]
+    run(poller, host)
+    assert (seen, errors) == (["a.b", "c.d"], [error, error])
+    assert f"a callback failed with a.b: {type(error).__name__}: " in caplog.text
+
+
+@pytest.mark.parametrize("error", ODD)
+def test_an_exit_of_an_error_callback_does_not_keep_the_error_from_others(
+    poller: Any, caplog: pytest.LogCaptureFixture, error: BaseException
+) -> None:
+    errors: list[Exception] = []
+    poller.on_error(Mock(side_effect=error))
+    poller.on_error(errors.append)
+    poller._emit_error(ValueError("bad"))
+    assert len(errors) == 1
+    assert f"an error callback failed: {type(error).__name__}: " in caplog.text
+
+
+def test_an_interrupt_of_the_program_passes_a_callback(poller: Any, event_data: BuildData) -> None:
+    poller.on_event(Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        poller._process_event(event_data())
+
+
+def test_an_interrupt_of_the_program_passes_an_error_callback(poller: Any) -> None:
+    poller.on_error(Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        poller._emit_error(ValueError("bad"))
 
 
 @pytest.mark.parametrize("data", [{}, {"event_id": "no uuid"}, "text"])

@@ -1,10 +1,13 @@
 """What the host publishes for a step that has ended."""
 
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from tasker_core.domain_events import DefaultPublisher, PublisherRegistry, StepEventContext
 from tasker_core.domain_events._publication import publish_step_events
+
+from tests.python.domain_events.odd import ODD
 
 SUCCESS = {"success": True, "result": {"amount": 5}, "metadata": {"retryable": False}}
 RETRYABLE = {
@@ -370,6 +373,90 @@ def test_an_error_while_reporting_an_error_stays_here(caplog: pytest.LogCaptureF
     register(Hopeless())
     assert published(step(NAMED), SUCCESS) == []
     assert "ValueError: first; and on_publish_error failed: KeyError: 'second'" in caplog.text
+
+
+HOOKS = ["should_publish", "transform_payload", "additional_metadata", "before_publish"]
+
+
+def failing_once(hook: str, error: BaseException) -> DefaultPublisher:
+    """Return a publisher whose hook raises ``error`` for the first event of a step."""
+    publisher = DefaultPublisher()
+    as_usual = getattr(publisher, hook)
+    errors = [error]
+
+    def fail(*given: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return as_usual(*given)
+
+    setattr(publisher, hook, fail)
+    return publisher
+
+
+@pytest.mark.parametrize("error", ODD)
+@pytest.mark.parametrize("hook", HOOKS)
+def test_an_exit_of_a_hook_costs_its_own_event_alone(
+    hook: str, error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    register(failing_once(hook, error))
+    assert names(step(NAMED, {"name": "a.b"}), SUCCESS) == ["a.b"]
+    assert f"payment.processed was not published: {type(error).__name__}: " in caplog.text
+
+
+@pytest.mark.parametrize("error", ODD)
+def test_an_exit_of_the_hook_after_publishing_costs_no_event(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    register(failing_once("after_publish", error))
+    assert names(step(NAMED, {"name": "a.b"}), SUCCESS) == ["payment.processed", "a.b"]
+    assert f"the event is published: {type(error).__name__}: " in caplog.text
+
+
+@pytest.mark.parametrize("error", ODD)
+@pytest.mark.parametrize("hook", HOOKS)
+def test_an_exit_while_reporting_an_error_costs_no_other_event(
+    hook: str, error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    def report(*_: Any) -> None:
+        raise error
+
+    publisher = failing_once(hook, ValueError("first"))
+    setattr(publisher, "on_publish_error", report)  # noqa: B010
+    register(publisher)
+    assert names(step(NAMED, {"name": "a.b"}), SUCCESS) == ["a.b"]
+    assert f"on_publish_error failed: {type(error).__name__}: " in caplog.text
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_an_event_that_an_exit_of_a_hook_keeps_from_going_out_is_counted(hook: str) -> None:
+    register(failing_once(hook, SystemExit("no")))
+    assert failures(step(NAMED)) == [("payment.processed", "no")]
+
+
+def test_an_exit_around_publishing_is_reported_with_the_payload_of_the_event() -> None:
+    errors: list[Any] = []
+    error = SystemExit(3)
+    publisher = failing_once("before_publish", error)
+    setattr(publisher, "transform_payload", lambda ctx: {"total": 5})  # noqa: B010
+    setattr(publisher, "on_publish_error", lambda *given: errors.append(given))  # noqa: B010
+    register(publisher)
+    published(step(NAMED), SUCCESS)
+    assert errors == [("payment.processed", error, {"total": 5})]
+
+
+@pytest.mark.parametrize("hook", [*HOOKS, "after_publish"])
+def test_an_interrupt_of_the_program_passes_a_hook(hook: str) -> None:
+    register(failing_once(hook, KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        published(step(NAMED), SUCCESS)
+
+
+def test_an_interrupt_of_the_program_passes_the_report_of_an_error() -> None:
+    publisher = failing_once("on_publish_error", KeyboardInterrupt())
+    setattr(publisher, "should_publish", Mock(side_effect=ValueError))  # noqa: B010
+    register(publisher)
+    with pytest.raises(KeyboardInterrupt):
+        published(step(NAMED), SUCCESS)
 
 
 @pytest.mark.parametrize("odd", ["order.paid", {"name": "a.b", "condition": "never"}, None])

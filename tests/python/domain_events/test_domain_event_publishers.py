@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from tasker_core.domain_events import BasePublisher, DefaultPublisher, StepEventContext
+from taskerpy_host.context import StepTimeout
 
 
 class Tracer(BasePublisher):
@@ -22,7 +23,7 @@ class Tracer(BasePublisher):
         self.calls.append(name)
         self.arguments[name] = arguments
         answer = self.answers.get(name, default)
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             raise answer
         return answer
 
@@ -176,6 +177,16 @@ def test_an_error_of_a_publisher_is_logged(
 
     Failing().publish(ctx, "x.y")
     assert "Failing: x.y was not published: ValueError: no stock" in caplog.text
+
+
+@pytest.mark.parametrize("hook", ["before_publish", "after_publish"])
+def test_a_handler_that_publishes_can_be_interrupted_in_a_hook(
+    ctx: StepEventContext, hook: str
+) -> None:
+    publisher = Tracer(**{hook: StepTimeout()})
+    with pytest.raises(StepTimeout):
+        publisher.publish(ctx)
+    assert "on_publish_error" not in publisher.calls
 
 
 @pytest.mark.parametrize("hook", ["should_publish", "transform_payload", "additional_metadata"])

@@ -9,6 +9,9 @@ from uuid import UUID
 import pytest
 from tasker_core.domain_events import BaseSubscriber, InProcessDomainEventPoller
 from tasker_core.types import InProcessDomainEvent
+from taskerpy_host.context import StepTimeout
+
+from tests.python.domain_events.odd import ODD
 
 BuildEvent = Callable[[str], InProcessDomainEvent]
 
@@ -283,6 +286,65 @@ def test_an_error_of_any_hook_is_reported_and_not_raised(hook: str) -> None:
     subscriber = Hooked(failing=hook)
     subscriber.handle_event_safely({"event_name": "a.b"})
     assert subscriber.calls[-1] == ({"event_name": "a.b"}, hook)
+
+
+class Failing(BaseSubscriber):
+    """Fails with ``error`` in one of its hooks, and tells of it as others do."""
+
+    def __init__(self, hook: str, error: BaseException) -> None:
+        super().__init__()
+        setattr(self, hook, Mock(side_effect=error))
+
+    @classmethod
+    def subscribes_to(cls) -> list[str]:
+        return ["*"]
+
+    def handle(self, event: dict[str, Any]) -> None: ...
+
+
+@pytest.mark.parametrize("error", ODD)
+@pytest.mark.parametrize("hook", ["before_handle", "handle", "after_handle"])
+def test_an_exit_of_any_hook_is_reported_and_not_raised(
+    poller: Any,
+    event: BuildEvent,
+    caplog: pytest.LogCaptureFixture,
+    hook: str,
+    error: BaseException,
+) -> None:
+    Failing(hook, error).start(poller)
+    deliver(poller, event("a.b"))
+    assert "Failing: Failed to handle event a.b: " in caplog.text
+
+
+@pytest.mark.parametrize("error", ODD)
+def test_an_exit_while_reporting_an_error_is_not_raised(
+    poller: Any, event: BuildEvent, caplog: pytest.LogCaptureFixture, error: BaseException
+) -> None:
+    class Hopeless(Failing):
+        def on_handle_error(self, event: dict[str, Any], error: Exception) -> None:
+            raise error
+
+    Hopeless("handle", error).start(poller)
+    deliver(poller, event("a.b"))
+    assert f"Hopeless: on_handle_error failed: {type(error).__name__}: " in caplog.text
+
+
+@pytest.mark.parametrize("hook", ["handle", "on_handle_error"])
+def test_an_interrupt_of_the_program_passes_a_subscriber(
+    poller: Any, event: BuildEvent, hook: str
+) -> None:
+    subscriber = Failing("handle", ValueError("first"))
+    setattr(subscriber, hook, Mock(side_effect=KeyboardInterrupt))
+    subscriber.start(poller)
+    with pytest.raises(KeyboardInterrupt):
+        deliver(poller, event("a.b"))
+
+
+def test_a_handler_that_gives_a_subscriber_an_event_can_be_interrupted_in_it(poller: Any) -> None:
+    subscriber = Failing("handle", StepTimeout())
+    subscriber.start(poller)
+    with pytest.raises(StepTimeout):
+        subscriber.handle_event_safely({})
 
 
 @pytest.mark.parametrize(("event", "name"), [({"event_name": "a.b"}, "a.b"), ({}, "unknown")])
