@@ -54,29 +54,35 @@ type Pool struct {
 }
 
 // poolSettings are those of a Pool, whose keys in a deployment's file are in a
-// table.
+// table. Those with a prefix are by default what the others are.
 func poolSettings(prefix, table, database string, pool func(*Config) *Pool) []Setting {
+	usually := func(value, key string) string {
+		if prefix != "" {
+			value = key
+		}
+		return " (default: " + value + ")"
+	}
 	return []Setting{
 		{
-			Key: prefix + "min_connections", Usage: "keep at least `N` connections to " + database + " open",
+			Key: prefix + "min_connections", Usage: "keep at least `N` connections to " + database + " open" + usually("as many as are used", "min_connections"),
 			env: env("TASKER_" + strings.ToUpper(prefix) + "MIN_CONNECTIONS"), tasker: keysOf(table + ".min_connections"),
 			set:  whole(func(c *Config) *int { return &pool(c).Min }, 0, maxConnections),
-			show: func(c *Config) any { return pool(c).Min },
+			show: func(c *Config) any { return orEmpty(pool(c).Min) },
 		},
 		{
-			Key: prefix + "connection_idle_timeout", Usage: "close a connection to " + database + " that nothing has used for `DURATION` (default: 30m)",
+			Key: prefix + "connection_idle_timeout", Usage: "close a connection to " + database + " that nothing has used for `DURATION`" + usually("30m", "connection_idle_timeout"),
 			env: env("TASKER_" + strings.ToUpper(prefix) + "CONNECTION_IDLE_TIMEOUT"), tasker: []taskerKey{{table + ".idle_timeout_seconds", seconds}},
 			set:  duration(func(c *Config) *time.Duration { return &pool(c).IdleTimeout }),
 			show: func(c *Config) any { return orEmpty(pool(c).IdleTimeout) },
 		},
 		{
-			Key: prefix + "connection_lifetime", Usage: "close a connection to " + database + " after `DURATION` (default: 1h)",
+			Key: prefix + "connection_lifetime", Usage: "close a connection to " + database + " after `DURATION`" + usually("1h", "connection_lifetime"),
 			env: env("TASKER_" + strings.ToUpper(prefix) + "CONNECTION_LIFETIME"), tasker: []taskerKey{{table + ".max_lifetime_seconds", seconds}},
 			set:  duration(func(c *Config) *time.Duration { return &pool(c).Lifetime }),
 			show: func(c *Config) any { return orEmpty(pool(c).Lifetime) },
 		},
 		{
-			Key: prefix + "slow_acquire", Usage: "count waits for a connection to " + database + " of `DURATION` and longer (default: 100ms)",
+			Key: prefix + "slow_acquire", Usage: "count waits for a connection to " + database + " of `DURATION` and longer" + usually("100ms", "slow_acquire"),
 			env: env("TASKER_" + strings.ToUpper(prefix) + "SLOW_ACQUIRE"), tasker: []taskerKey{{table + ".slow_acquire_threshold_ms", millis}},
 			set:  duration(func(c *Config) *time.Duration { return &pool(c).SlowAcquire }),
 			show: func(c *Config) any { return orEmpty(pool(c).SlowAcquire) },
