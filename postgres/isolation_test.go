@@ -46,6 +46,14 @@ func (d *deployment) steps(template, name string, n int) (messages map[uuid.UUID
 	return messages
 }
 
+// silent is one step that is enqueued without a message, and the message.
+func (d *deployment) silent() (id uuid.UUID, message string) {
+	d.t.Helper()
+	for id, message = range d.steps("order_intake", "check_order", 1) {
+	}
+	return id, message
+}
+
 // enqueueBook is enqueue for one step of the namespace books.
 func (d *deployment) enqueueBook() (id uuid.UUID) {
 	d.t.Helper()
@@ -119,10 +127,7 @@ func TestAQueueThatIsGoneDoesNotKeepOthersWaiting(t *testing.T) {
 func TestWhatIsClaimedIsHandedOutAlthoughTheClaimantIsStoppedMeanwhile(t *testing.T) {
 	d := newDeployment(t, cluster.Options{})
 	s := d.open()
-	var id uuid.UUID
-	var message string
-	for id, message = range d.steps("order_intake", "check_order", 1) {
-	}
+	id, message := d.silent()
 	blocker := d.lock(id)
 	d.send(message)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -287,10 +292,7 @@ func TestAStepThatSomebodyHasLockedKeepsNoOtherWaiting(t *testing.T) {
 func TestALockedStepIsPutOffAndThoseBehindItAreClaimed(t *testing.T) {
 	d := newDeployment(t, cluster.Options{})
 	s := d.open(func(o *Options) { o.Visibility = time.Minute })
-	var id uuid.UUID
-	var message string
-	for id, message = range d.steps("order_intake", "check_order", 1) {
-	}
+	id, message := d.silent()
 	blocker := d.lock(id)
 	d.send(message)
 	next := d.enqueue(1, "check_order")[0]

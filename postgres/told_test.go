@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gofrs/uuid/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tasker-systems/taskerpy/dispatch"
@@ -49,14 +48,6 @@ func waitUntilIdle(t *testing.T, s *Source) {
 		defer s.mu.Unlock()
 		return s.offer != nil && !s.queues[0].due && len(s.wake) == 0 && time.Since(s.heard) > loneAfter
 	}, time.Minute, time.Millisecond)
-}
-
-// silent is one step that is enqueued without a message, and the message.
-func (d *deployment) silent() (id uuid.UUID, message string) {
-	d.t.Helper()
-	for id, message = range d.steps("order_intake", "check_order", 1) {
-	}
-	return id, message
 }
 
 func TestALoneStepIsClaimedInOneStatementByWhoeverHearsOfIt(t *testing.T) {
