@@ -91,8 +91,8 @@ type Config struct {
 	QueueDatabaseURL string // "" is DatabaseURL; see QueuesApart
 	// QueueMaxConnections are to QueueDatabaseURL; 0: MaxConnections.
 	QueueMaxConnections int
-	// QueuePool is of QueueDatabaseURL; what is zero is as in Pool.
-	Pool, QueuePool Pool
+	// QueueUpkeep is of QueueDatabaseURL; what is zero is as in Upkeep.
+	Upkeep, QueueUpkeep Upkeep
 
 	WorkerType     string
 	ConfigEndpoint bool // serve /config

@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -44,55 +43,50 @@ type OrchestrationClient struct {
 
 var ofVisibility = within(int(minVisibility.Seconds()), int(maxVisibility.Seconds()), seconds)
 
-// Pool says how connections to a database are kept. What is zero is what the
+// Upkeep says how connections to a database are kept. What is zero is what the
 // database's URL says, or usual.
-type Pool struct {
+type Upkeep struct {
 	Min         int           // stay open although nothing uses them
 	IdleTimeout time.Duration // after which one that is not used is closed
 	Lifetime    time.Duration // after which one is closed
 	SlowAcquire time.Duration // a wait for one that counts as long
 }
 
-// poolSettings are those of a Pool, whose keys in a deployment's file are in a
-// table. Those with a prefix are by default what the others are.
-func poolSettings(prefix, table, database string, pool func(*Config) *Pool) []Setting {
-	usually := func(value, key string) string {
+// upkeepSettings are those of an Upkeep, whose keys in a deployment's file are in
+// a table. Those with a prefix are by default what the others are.
+func upkeepSettings(prefix, table, database string, field func(*Config) *Upkeep) []Setting {
+	setting := func(key, usage, usual string, from taskerKey) Setting {
 		if prefix != "" {
-			value = key
+			usual = key
 		}
-		return " (default: " + value + ")"
+		from.path = table + "." + from.path
+		return Setting{
+			Key: prefix + key, Usage: fmt.Sprintf(usage, database) + " (default: " + usual + ")",
+			env: env("TASKER_" + strings.ToUpper(prefix+key)), tasker: []taskerKey{from},
+		}
 	}
+	length := func(s Setting, of func(*Upkeep) *time.Duration) Setting {
+		s.set = duration(func(c *Config) *time.Duration { return of(field(c)) })
+		s.show = func(c *Config) any { return orEmpty(*of(field(c))) }
+		return s
+	}
+	fewest := setting("min_connections", "keep at least `N` connections to %s open", "as many as are used", taskerKey{"min_connections", plain})
+	fewest.set = whole(func(c *Config) *int { return &field(c).Min }, 0, maxConnections)
+	fewest.show = func(c *Config) any { return orEmpty(field(c).Min) }
 	return []Setting{
-		{
-			Key: prefix + "min_connections", Usage: "keep at least `N` connections to " + database + " open" + usually("as many as are used", "min_connections"),
-			env: env("TASKER_" + strings.ToUpper(prefix) + "MIN_CONNECTIONS"), tasker: keysOf(table + ".min_connections"),
-			set:  whole(func(c *Config) *int { return &pool(c).Min }, 0, maxConnections),
-			show: func(c *Config) any { return orEmpty(pool(c).Min) },
-		},
-		{
-			Key: prefix + "connection_idle_timeout", Usage: "close a connection to " + database + " that nothing has used for `DURATION`" + usually("30m", "connection_idle_timeout"),
-			env: env("TASKER_" + strings.ToUpper(prefix) + "CONNECTION_IDLE_TIMEOUT"), tasker: []taskerKey{{table + ".idle_timeout_seconds", seconds}},
-			set:  duration(func(c *Config) *time.Duration { return &pool(c).IdleTimeout }),
-			show: func(c *Config) any { return orEmpty(pool(c).IdleTimeout) },
-		},
-		{
-			Key: prefix + "connection_lifetime", Usage: "close a connection to " + database + " after `DURATION`" + usually("1h", "connection_lifetime"),
-			env: env("TASKER_" + strings.ToUpper(prefix) + "CONNECTION_LIFETIME"), tasker: []taskerKey{{table + ".max_lifetime_seconds", seconds}},
-			set:  duration(func(c *Config) *time.Duration { return &pool(c).Lifetime }),
-			show: func(c *Config) any { return orEmpty(pool(c).Lifetime) },
-		},
-		{
-			Key: prefix + "slow_acquire", Usage: "count waits for a connection to " + database + " of `DURATION` and longer" + usually("100ms", "slow_acquire"),
-			env: env("TASKER_" + strings.ToUpper(prefix) + "SLOW_ACQUIRE"), tasker: []taskerKey{{table + ".slow_acquire_threshold_ms", millis}},
-			set:  duration(func(c *Config) *time.Duration { return &pool(c).SlowAcquire }),
-			show: func(c *Config) any { return orEmpty(pool(c).SlowAcquire) },
-		},
+		fewest,
+		length(setting("connection_idle_timeout", "close a connection to %s that nothing has used for `DURATION`", "30m", taskerKey{"idle_timeout_seconds", seconds}),
+			func(u *Upkeep) *time.Duration { return &u.IdleTimeout }),
+		length(setting("connection_lifetime", "close a connection to %s after `DURATION`", "1h", taskerKey{"max_lifetime_seconds", seconds}),
+			func(u *Upkeep) *time.Duration { return &u.Lifetime }),
+		length(setting("slow_acquire", "count waits for a connection to %s of `DURATION` and longer", "100ms", taskerKey{"slow_acquire_threshold_ms", millis}),
+			func(u *Upkeep) *time.Duration { return &u.SlowAcquire }),
 	}
 }
 
 // deploymentSettings are those of a worker of a Tasker deployment. It is never
 // changed.
-var deploymentSettings = slices.Concat([]Setting{
+var deploymentSettings = []Setting{
 	{
 		Key: "database_url", Usage: "work for the Tasker deployment with the PostgreSQL at `URL`",
 		env:    env("DATABASE_URL"),
@@ -251,10 +245,7 @@ var deploymentSettings = slices.Concat([]Setting{
 		set:    duration(func(c *Config) *time.Duration { return &c.Orchestration.Timeout }),
 		show:   func(c *Config) any { return c.Orchestration.Timeout.String() },
 	},
-},
-	poolSettings("", "common.database.pool", "PostgreSQL", func(c *Config) *Pool { return &c.Pool }),
-	poolSettings("queue_", "common.pgmq_database.pool", "a queue database", func(c *Config) *Pool { return &c.QueuePool }),
-)
+}
 
 // CheckDeployment tells whether this is the configuration of a deployment that
 // taskerpy can work for. The error is of the user's input, in one line.

@@ -81,7 +81,9 @@ func present(values []string) []string {
 
 // settings are all there are, in the order in which config prints them. It is
 // never changed.
-var settings = slices.Concat(commonSettings, deploymentSettings)
+var settings = slices.Concat(commonSettings, deploymentSettings,
+	upkeepSettings("", "common.database.pool", "PostgreSQL", func(c *Config) *Upkeep { return &c.Upkeep }),
+	upkeepSettings("queue_", "common.pgmq_database.pool", "a queue database", func(c *Config) *Upkeep { return &c.QueueUpkeep }))
 
 // commonSettings are those that do not need a deployment. It is never changed.
 var commonSettings = []Setting{

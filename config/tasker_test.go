@@ -91,8 +91,8 @@ func TestTheFileOfADeploymentConfiguresItsWorker(t *testing.T) {
 	c := mustDeploy(t, nil, shipped)
 	require.Equal(t, "postgresql://localhost/tasker", c.DatabaseURL)
 	require.Equal(t, 25, c.MaxConnections)
-	require.Equal(t, Pool{Min: 5, IdleTimeout: 5 * time.Minute, Lifetime: 30 * time.Minute, SlowAcquire: 90 * time.Millisecond}, c.Pool)
-	require.Zero(t, c.QueuePool)
+	require.Equal(t, Upkeep{Min: 5, IdleTimeout: 5 * time.Minute, Lifetime: 30 * time.Minute, SlowAcquire: 90 * time.Millisecond}, c.Upkeep)
+	require.Zero(t, c.QueueUpkeep)
 	require.Equal(t, 31*time.Second, c.VisibilityTimeout)
 	require.Equal(t, time.Second, c.PollInterval)
 	require.Equal(t, 20, c.BatchSize)
@@ -190,7 +190,7 @@ func TestAQueueDatabaseMayHaveAPoolOfAnotherSize(t *testing.T) {
 	c := mustDeploy(t, nil, "[common.database.pool]\nmax_connections = 9\n[common.pgmq_database.pool]\nmax_connections = 15\nmin_connections = 3\n")
 	require.Equal(t, 9, c.MaxConnections)
 	require.Equal(t, 15, c.QueueMaxConnections)
-	require.Equal(t, Pool{Min: 3}, c.QueuePool)
+	require.Equal(t, Upkeep{Min: 3}, c.QueueUpkeep)
 	require.Equal(t, Origin(c.TaskerFile+":common.pgmq_database.pool.max_connections"), c.Origin("queue_max_connections"))
 }
 

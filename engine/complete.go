@@ -301,8 +301,13 @@ func (w *writer) inLine(e readyEntry) bool {
 		return false
 	}
 	s := &e.run.steps[e.position]
-	// A step in progress that nobody has is one to be handed out again.
-	return s.state == StepEnqueued || s.state == StepInProgress && w.handed[s.row.ID] == nil
+	return s.state == StepEnqueued || w.yielded(s)
+}
+
+// yielded tells whether a step is in progress and nobody has it: it is to be
+// handed out again.
+func (w *writer) yielded(s *step) bool {
+	return s.state == StepInProgress && w.handed[s.row.ID] == nil
 }
 
 // startStep claims a step; nil if its template has no such step any more.

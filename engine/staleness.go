@@ -266,7 +266,7 @@ func (w *writer) abandon(s *staleness) {
 	w.setTask(r, TaskError, string(DLQStalenessTimeout)+": "+s.String())
 	r.explain("staleness detector", string(DLQStalenessTimeout))
 	for i := range r.steps {
-		if s := &r.steps[i]; s.state == StepInProgress && w.handed[s.row.ID] == nil {
+		if w.yielded(&r.steps[i]) {
 			w.endYielded(r, int32(i))
 		}
 	}

@@ -106,9 +106,7 @@ func (s *Source) claimDue(ctx context.Context, limit int) (steps []*dispatch.Ste
 			continue
 		}
 		s.claimSucceeded(q)
-		for _, c := range claims {
-			steps = append(steps, c.dispatch())
-		}
+		steps = append(steps, dispatched(claims)...)
 		if full {
 			s.makeDue(q)
 		}
@@ -185,11 +183,7 @@ func (s *Source) continued(limit int) []*dispatch.Step {
 	claims := s.again[:n:n]
 	s.again = s.again[n:]
 	s.mu.Unlock()
-	steps := make([]*dispatch.Step, 0, n)
-	for _, c := range claims {
-		steps = append(steps, c.dispatch())
-	}
-	return steps
+	return dispatched(claims)
 }
 
 // hydrated is what the database tells of a step.
@@ -236,19 +230,16 @@ func (s *Source) claimFrom(ctx context.Context, q *queue, n int) (claims []*clai
 	if err := s.beStillOurs(ctx, q); err != nil {
 		return nil, false, err
 	}
-	started := time.Now()
-	messages, err := s.readMessages(ctx, q, q.atMost(n))
-	took := time.Since(started)
-	s.o.Observer.TransactionDone(StepClaim, took, err == nil)
+	n = q.atMost(n)
+	messages, took, err := s.readMessages(ctx, q, func(ctx context.Context) ([]message, error) {
+		return s.coupling.claim(ctx, q, n, q.bare != nil)
+	})
 	if err != nil {
-		s.counts.ReceiveFailures.Add(1)
-		q.suspect = away(err)
-		if s.narrow(ctx, q, q.atMost(n), err) {
+		if s.narrow(ctx, q, n, err) {
 			return nil, true, nil
 		}
 		return nil, false, fmt.Errorf("claim steps of %s: %w", q.name, err)
 	}
-	n = q.atMost(n)
 	return s.take(ctx, q, messages, q.widen(s.o.MaxBatch), took), len(messages) == n, nil
 }
 
@@ -325,12 +316,20 @@ func (q *queue) widen(most int) (unreadable error) {
 	return unreadable
 }
 
-// readMessages runs the claim. It is not ended with ctx: what it has claimed
-// would be lost.
-func (s *Source) readMessages(ctx context.Context, q *queue, n int) ([]message, error) {
+// readMessages runs a claim from a queue, and tells how long that took. It is not
+// ended with ctx: what it has claimed would be lost.
+func (s *Source) readMessages(ctx context.Context, q *queue, claim func(context.Context) ([]message, error)) (messages []message, took time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statementTimeout)
 	defer cancel()
-	return s.coupling.claim(ctx, q, n, q.bare != nil)
+	started := time.Now()
+	messages, err = claim(ctx)
+	took = time.Since(started)
+	s.o.Observer.TransactionDone(StepClaim, took, err == nil)
+	if err != nil {
+		s.counts.ReceiveFailures.Add(1)
+		q.suspect = away(err)
+	}
+	return messages, took, err
 }
 
 // isDone tells whether a message that gave no step can be acknowledged
@@ -466,6 +465,14 @@ func (c *claim) dispatch() *dispatch.Step {
 		Timeout: c.definition.timeout, Event: c.event.bytes(id), Handle: c,
 	}
 	return c.dispatched
+}
+
+func dispatched(claims []*claim) []*dispatch.Step {
+	steps := make([]*dispatch.Step, 0, len(claims))
+	for _, c := range claims {
+		steps = append(steps, c.dispatch())
+	}
+	return steps
 }
 
 // errUnanswered tells that the database did not answer.

@@ -226,16 +226,16 @@ func (b *backoff) later() {
 	b.at = time.Now().Add(jittered(b.wait))
 }
 
-// pause waits between attempts, longer from one to the next: d is the last
-// wait, and the next one is returned. ok is false when ctx has ended.
-func pause(ctx context.Context, d time.Duration) (next time.Duration, ok bool) {
-	d = max(d, shortestPause)
-	timer := time.NewTimer(jittered(d))
+// pause waits until it is time to try again. It returns false when ctx has ended
+// before.
+func (b *backoff) pause(ctx context.Context) bool {
+	b.later()
+	timer := time.NewTimer(time.Until(b.at))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return min(2*d, longestPause), true
+		return true
 	case <-ctx.Done():
-		return d, false
+		return false
 	}
 }

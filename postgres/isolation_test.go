@@ -398,15 +398,7 @@ func TestAWorkerWhoseClaimWasUndoneHandsNothingBack(t *testing.T) {
 	late := d.open(func(o *Options) { o.Visibility = time.Hour })
 	id := d.enqueue(1, "check_order")[0]
 	claimed(t, late, 1)
-	for _, statement := range []string{
-		`DELETE FROM tasker.workflow_step_transitions WHERE to_state = 'in_progress'`,
-		`UPDATE tasker.workflow_step_transitions SET most_recent = true WHERE to_state = 'enqueued'`,
-		`UPDATE tasker.workflow_steps SET in_process = false, attempts = NULL`,
-	} {
-		_, err := d.DB().Exec(t.Context(), statement)
-		require.NoError(t, err, statement)
-	}
-	d.run(`UPDATE pgmq.q_worker_shop_queue SET vt = now(), read_ct = 0`)
+	d.undoClaims()
 	s := d.open(func(o *Options) { o.Visibility = time.Hour })
 	step := claimed(t, s, 1)[0]
 	require.NoError(t, late.beatOnce(t.Context()))

@@ -20,7 +20,7 @@ const probeEvery = 30 * time.Second
 // listen hears of new messages, on a connection of its own, and makes it anew
 // when it breaks.
 func (s *Source) listen(ctx context.Context) {
-	var wait time.Duration
+	var retry backoff
 	for {
 		heard, err := s.listenOnce(ctx)
 		if ctx.Err() != nil {
@@ -30,10 +30,9 @@ func (s *Source) listen(ctx context.Context) {
 		s.log.Warn("notifications are interrupted; queues are polled meanwhile", "error", err)
 		s.counts.Reconnects.Add(1)
 		if heard {
-			wait = 0
+			retry = backoff{}
 		}
-		var ok bool
-		if wait, ok = pause(ctx, wait); !ok {
+		if !retry.pause(ctx) {
 			return
 		}
 	}

@@ -41,6 +41,21 @@ func TestAStepOfADeadWorkerIsTakenOver(t *testing.T) {
 	require.Equal(t, 1, d.waiting("orchestration_step_results"))
 }
 
+// undoClaims takes all claims back, as a crash of the database does that comes
+// before they are on the disk.
+func (d *deployment) undoClaims() {
+	d.t.Helper()
+	for _, statement := range []string{
+		`DELETE FROM tasker.workflow_step_transitions WHERE to_state = 'in_progress'`,
+		`UPDATE tasker.workflow_step_transitions SET most_recent = true WHERE to_state = 'enqueued'`,
+		`UPDATE tasker.workflow_steps SET in_process = false, attempts = NULL`,
+	} {
+		_, err := d.DB().Exec(d.t.Context(), statement)
+		require.NoError(d.t, err, statement)
+	}
+	d.run(`UPDATE pgmq.q_worker_shop_queue SET vt = now(), read_ct = 0`)
+}
+
 // Claims do not wait for the disk. One that a crash has undone, and somebody
 // else has made again, has the same key.
 func TestTheResultOfAClaimThatACrashHasUndoneIsRefused(t *testing.T) {
@@ -49,16 +64,7 @@ func TestTheResultOfAClaimThatACrashHasUndoneIsRefused(t *testing.T) {
 	id := d.enqueue(1, "check_order")[0]
 	undone := claimed(t, late, 1)[0]
 	die(late)
-	for _, statement := range []string{
-		`DELETE FROM tasker.workflow_step_transitions WHERE to_state = 'in_progress'`,
-		`UPDATE tasker.workflow_step_transitions SET most_recent = true WHERE to_state = 'enqueued'`,
-		`UPDATE tasker.workflow_steps SET in_process = false, attempts = NULL`,
-	} {
-		_, err := d.DB().Exec(t.Context(), statement)
-		require.NoError(t, err, statement)
-	}
-	_, err := d.QueueDB().Exec(t.Context(), `UPDATE pgmq.q_worker_shop_queue SET vt = now(), read_ct = 0`)
-	require.NoError(t, err)
+	d.undoClaims()
 	s := d.open()
 	step := claimed(t, s, 1)[0]
 	require.Equal(t, undone.Handle.(*claim).key.Load(), step.Handle.(*claim).key.Load())
@@ -204,7 +210,7 @@ func TestAClaimWhoseAnswerWasLostIsHandedBack(t *testing.T) {
 	s := d.open(func(o *Options) { o.Visibility = time.Hour })
 	id := d.enqueue(1, "check_order")[0]
 	// The claim, without anybody to hear its answer.
-	messages, err := s.readMessages(t.Context(), s.queues[0], 1)
+	messages, err := s.coupling.claim(t.Context(), s.queues[0], 1, false)
 	require.NoError(t, err)
 	require.Len(t, messages, 1)
 	s.queues[0].suspect = true

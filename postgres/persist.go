@@ -76,7 +76,7 @@ func (p *persister) insist(ctx context.Context, j *job, batch []*finished, again
 	if len(batch) == 0 {
 		return 0
 	}
-	var wait time.Duration
+	var retry backoff
 	for ; ; again = true {
 		err := j.do(ctx, batch, again)
 		switch {
@@ -86,8 +86,7 @@ func (p *persister) insist(ctx context.Context, j *job, batch []*finished, again
 		case !p.atFault(ctx, err):
 			p.note(j, len(batch))
 			p.failed(j.what, err)
-			var ok bool
-			if wait, ok = pause(ctx, wait); !ok {
+			if !retry.pause(ctx) {
 				return 0
 			}
 		case len(batch) > 1:

@@ -11,9 +11,9 @@
 // statement in each of the two; see split.
 //
 // A batch is what has gathered while the previous one was under way, so a lone
-// step waits for nobody: whoever hears of it claims it (told.go). Templates are cached, an idle worker waits in LISTEN,
-// and besides there is one statement for all running steps every third of the
-// visibility timeout.
+// step waits for nobody: whoever hears of it claims it (told.go). Templates are
+// cached, an idle worker waits in LISTEN, and besides there is one statement for
+// all running steps every third of the visibility timeout.
 //
 // Of the two commits only the completion waits for the disk.
 //

@@ -109,6 +109,8 @@ func (s *Source) prepareTold(ctx context.Context, e *ear) {
 }
 
 func (s *Source) prepareToldOf(ctx context.Context, conn *pgx.Conn, q *queue, name string) (c *toldClaim, err error) {
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
+	defer cancel()
 	c = &toldClaim{}
 	if c.statement, err = conn.Prepare(ctx, name, q.sql(claimToldSQL)); err != nil {
 		return nil, err
@@ -128,8 +130,6 @@ func (s *Source) prepareToldOf(ctx context.Context, conn *pgx.Conn, q *queue, na
 }
 
 func (c *toldClaim) read(ctx context.Context, conn *pgx.Conn, id int64) ([]message, error) {
-	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
-	defer cancel()
 	args := [][]byte{c.visibility, binary.BigEndian.AppendUint64(nil, uint64(id)), c.uuid}
 	answer := conn.PgConn().ExecStatement(ctx, c.statement, args, []int16{pgx.BinaryFormatCode}, c.results)
 	return collectMessages(pgx.RowsFromResultReader(conn.TypeMap(), answer))
@@ -142,34 +142,20 @@ func isStale(err error) bool {
 	return c == "0A000" || c == "26000"
 }
 
-// claimTold claims the step of a message that was told of. When it cannot, the
-// queue is due: the claimant finds out why. It is not ended with ctx: what it has
-// claimed would be lost.
+// claimTold claims the step of a message that was told of. When it cannot, or the
+// message is not a new one, the queue is due: the claimant finds out why.
 func (s *Source) claimTold(ctx context.Context, e *ear, q *queue, id int64) []*dispatch.Step {
-	if s.beStillOurs(ctx, q) != nil {
-		s.makeDue(q)
-		return nil
-	}
-	started := time.Now()
-	messages, err := e.claims[q].read(context.WithoutCancel(ctx), e.Conn, id)
-	took := time.Since(started)
-	s.o.Observer.TransactionDone(StepClaim, took, err == nil)
-	if err != nil {
-		s.counts.ReceiveFailures.Add(1)
-		q.suspect = away(err)
-		if isStale(err) {
+	if s.beStillOurs(ctx, q) == nil {
+		messages, took, err := s.readMessages(ctx, q, func(ctx context.Context) ([]message, error) {
+			return e.claims[q].read(ctx, e.Conn, id)
+		})
+		switch {
+		case isStale(err):
 			delete(e.claims, q)
+		case err == nil && (len(messages) == 0 || messages[0].key != nil):
+			return dispatched(s.take(ctx, q, messages, nil, took))
 		}
-		s.makeDue(q)
-		return nil
 	}
-	if len(messages) > 0 && messages[0].key == nil { // it is not a new one
-		s.makeDue(q)
-		return nil
-	}
-	var steps []*dispatch.Step
-	for _, c := range s.take(ctx, q, messages, nil, took) {
-		steps = append(steps, c.dispatch())
-	}
-	return steps
+	s.makeDue(q)
+	return nil
 }

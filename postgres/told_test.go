@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gofrs/uuid/v5"
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tasker-systems/taskerpy/dispatch"
@@ -163,15 +165,23 @@ func TestAStepThatSomebodyHandsBackIsClaimedAtOnce(t *testing.T) {
 	require.Equal(t, id, (<-got)[0].StepUUID)
 }
 
+// enqueueLocked is enqueue for a step that is locked, and that a worker has begun
+// to claim.
+func (d *deployment) enqueueLocked() (id uuid.UUID, blocker pgx.Tx) {
+	d.t.Helper()
+	id, message := d.silent()
+	blocker = d.lock(id)
+	d.send(message)
+	d.awaitLocked()
+	return id, blocker
+}
+
 func TestALoneStepIsHandedOutAlthoughTheClaimantIsStoppedMeanwhile(t *testing.T) {
 	d := together(t)
 	s := d.open(seldom)
-	id, message := d.silent()
-	blocker := d.lock(id)
 	ctx, cancel := context.WithCancel(t.Context())
 	got := claimant(ctx, t, s)
-	d.send(message)
-	d.awaitLocked()
+	id, blocker := d.enqueueLocked()
 	cancel()
 	require.NoError(t, blocker.Rollback(t.Context()))
 	require.Equal(t, id, (<-got)[0].StepUUID)
@@ -180,11 +190,8 @@ func TestALoneStepIsHandedOutAlthoughTheClaimantIsStoppedMeanwhile(t *testing.T)
 func TestALoneStepThatSomebodyHasLockedKeepsNoOtherWaiting(t *testing.T) {
 	d := together(t)
 	s := d.open(seldom)
-	id, message := d.silent()
-	blocker := d.lock(id)
 	got := claimant(t.Context(), t, s)
-	d.send(message)
-	d.awaitLocked()
+	_, blocker := d.enqueueLocked()
 	next := d.enqueue(1, "check_order")[0]
 	require.Equal(t, next, (<-got)[0].StepUUID)
 	require.NoError(t, blocker.Rollback(t.Context()))

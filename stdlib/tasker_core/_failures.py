@@ -55,13 +55,18 @@ def message_of(error: BaseException) -> str:
     return told(lambda: _storable(str(error)), type(error).__name__)
 
 
+def line_of(error: BaseException) -> str:
+    """Return the class and the text of an exception, for a line that tells of it."""
+    return f"{type(error).__name__}: {message_of(error)}"
+
+
 def traceback_of(error: BaseException) -> str:
     """Return the formatted traceback of an exception, without causes if they cannot be told."""
     lines = told(lambda: traceback.format_exception(error), None)
     if lines is None:
         trace = told(lambda: error.__traceback__, None)
         head = "Traceback (most recent call last):\n" if trace else ""
-        last = f"{type(error).__name__}: {message_of(error)}\n"
+        last = f"{line_of(error)}\n"
         lines = [head, *traceback.format_tb(trace), last]
     return _storable("".join(lines))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasker_core._failures import is_failure, message_of
+from tasker_core._failures import is_failure, line_of
 from tasker_core.event_bridge import EventBridge, EventNames
 from tasker_core.logging import log_warn
 from tasker_core.step_execution_subscriber import StepExecutionSubscriber, _execution_result
@@ -80,4 +80,4 @@ def _publish(bridge: EventBridge, name: str, *arguments: Any) -> None:
     except BaseException as error:  # the time of the step may be over, too
         if not is_failure(error):
             raise
-        log_warn(f"A listener of {name!r} failed: {type(error).__name__}: {message_of(error)}")
+        log_warn(f"A listener of {name!r} failed: {line_of(error)}")

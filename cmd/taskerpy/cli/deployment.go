@@ -33,7 +33,7 @@ func deploymentOptions(c *config.Config) (*postgres.Options, error) {
 	return &postgres.Options{
 		URL: c.DatabaseURL, QueueURL: queues, Namespaces: c.Namespaces, Visibility: c.VisibilityTimeout, Poll: c.PollInterval,
 		MaxBatch: c.BatchSize, MaxConnections: c.MaxConnections, QueueMaxConnections: c.QueueMaxConnections,
-		Upkeep: postgres.Upkeep(c.Pool), QueueUpkeep: postgres.Upkeep(c.QueuePool), MaxResultBytes: c.MaxResultSize,
+		Upkeep: postgres.Upkeep(c.Upkeep), QueueUpkeep: postgres.Upkeep(c.QueueUpkeep), MaxResultBytes: c.MaxResultSize,
 		HandlerTimeout: c.HandlerTimeout, DeleteMessages: c.MessageRetention == config.RetainDelete,
 		ResultsQueue: c.ResultsQueue, TaskRequestsQueue: c.TaskRequestsQueue, FinalizationsQueue: c.FinalizationsQueue,
 	}, nil

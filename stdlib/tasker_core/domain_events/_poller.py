@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tasker_core import domain_events
-from tasker_core._failures import is_failure, message_of
+from tasker_core._failures import is_failure, line_of
 from tasker_core.types import InProcessDomainEvent
 
 __all__ = ["DomainEventCallback", "ErrorCallback", "InProcessDomainEventPoller"]
@@ -177,7 +177,7 @@ class InProcessDomainEventPoller:
                     raise
                 domain_events.log_error(
                     f"InProcessDomainEventPoller: a callback failed with {event.event_name}: "
-                    f"{type(exc).__name__}: {message_of(exc)}"
+                    f"{line_of(exc)}"
                 )
                 self._emit_error(exc)
 
@@ -201,8 +201,7 @@ class InProcessDomainEventPoller:
                 if not is_failure(exc):
                     raise
                 domain_events.log_warn(
-                    "InProcessDomainEventPoller: an error callback failed: "
-                    f"{type(exc).__name__}: {message_of(exc)}"
+                    f"InProcessDomainEventPoller: an error callback failed: {line_of(exc)}"
                 )
 
 

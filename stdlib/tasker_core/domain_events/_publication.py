@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tasker_core import domain_events
-from tasker_core._failures import is_failure, message_of
+from tasker_core._failures import is_failure, line_of
 from tasker_core.domain_events._models import EventDeclaration, StepEventContext, namespace_of
 from tasker_core.domain_events._publisher import (
     BasePublisher,
@@ -221,6 +221,5 @@ def _publish(
                     raise
                 domain_events.log_error(
                     f"{failure_text(publisher, event_name)}: "
-                    f"{type(exc).__name__}: {message_of(exc)}; "
-                    f"and on_publish_error failed: {type(second).__name__}: {message_of(second)}"
+                    f"{line_of(exc)}; and on_publish_error failed: {line_of(second)}"
                 )

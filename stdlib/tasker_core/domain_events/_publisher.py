@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from tasker_core import domain_events
-from tasker_core._failures import is_failure, message_of
+from tasker_core._failures import is_failure, line_of
 from tasker_core.domain_events._models import StepEventContext
 
 __all__ = ["BasePublisher", "DefaultPublisher"]
@@ -78,9 +78,7 @@ class BasePublisher(ABC):
 
     def on_publish_error(self, event_name: str, error: Exception, payload: dict[str, Any]) -> None:
         """Do what is to be done when publishing, or a hook after it, failed."""
-        domain_events.log_error(
-            f"{failure_text(self, event_name)}: {type(error).__name__}: {message_of(error)}"
-        )
+        domain_events.log_error(f"{failure_text(self, event_name)}: {line_of(error)}")
 
     def publish(self, ctx: StepEventContext, event_name: str | None = None) -> bool:
         """Call the hooks in order and return whether the event went through.

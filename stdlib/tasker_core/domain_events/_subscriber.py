@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tasker_core import domain_events
-from tasker_core._failures import is_failure, message_of
+from tasker_core._failures import is_failure, line_of, message_of
 from tasker_core.types import InProcessDomainEvent
 
 if TYPE_CHECKING:
@@ -179,6 +179,5 @@ class BaseSubscriber(ABC):
                 raise
             domain_events.log_error(
                 f"{type(self).__name__}: on_handle_error failed: "
-                f"{type(exc).__name__}: {message_of(exc)} "
-                f"(it was called with {type(error).__name__}: {message_of(error)})"
+                f"{line_of(exc)} (it was called with {line_of(error)})"
             )
