@@ -26,6 +26,11 @@ def _alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     EventBridge.reset_instance()
 
 
+@pytest.fixture
+def registry() -> HandlerRegistry:
+    return HandlerRegistry()
+
+
 class FakeHost:
     """Stands where the binary's native module would be, and keeps what it is called with."""
 
