@@ -201,10 +201,7 @@ func (x *halfDeletion) reply(_ *writer, err error) { x.done <- err }
 func TestATaskThatComesBackWhileItExpiresIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := open(t, acting, chain)
-		id := submit(t, e, asked("chain", 1))
-		one := take(t, e)
-		later(40 * time.Minute)
-		require.Equal(t, "error", statusOf(t, e, id))
+		id, one := stale(t, e, "chain")
 		require.NoError(t, e.UpdateDLQ(t.Context(), deadLetters(t, e)[0].DLQEntryUUID, DLQUpdate{ResolutionStatus: ptr(DLQCancelled)}))
 		submit(t, e, asked("chain", 2))
 		later(time.Minute)

@@ -276,13 +276,20 @@ func TestACheckpointDoesNotSpareATaskFromItsMaxDuration(t *testing.T) {
 	})
 }
 
+// stale is a task that was put to error while its first step ran, and the step.
+func stale(t testing.TB, e *Engine, template string) (id uuid.UUID, running *dispatch.Step) {
+	t.Helper()
+	id = submit(t, e, asked(template, 1))
+	running = take(t, e)
+	later(40 * time.Minute)
+	require.Equal(t, "error", statusOf(t, e, id))
+	return id, running
+}
+
 func TestTheHandlerOfAStaleTaskFinishesAndNothingFollows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := open(t, acting, linear)
-		id := submit(t, e, asked("linear", 1))
-		running := take(t, e)
-		later(40 * time.Minute)
-		require.Equal(t, "error", statusOf(t, e, id))
+		id, running := stale(t, e, "linear")
 		require.Equal(t, "in_progress", states(t, e, id)["one"])
 		finish(t, e, running, dispatch.Success, 7)
 		settle(t, e)
@@ -329,10 +336,7 @@ var progressed = map[string]any{"cursor": 50, "items_processed": 50}
 // checkpoint when the task was in error already.
 func yieldedLate(t testing.TB, e *Engine, template string) uuid.UUID {
 	t.Helper()
-	id := submit(t, e, asked(template, 1))
-	one := take(t, e)
-	later(40 * time.Minute)
-	require.Equal(t, "error", statusOf(t, e, id))
+	id, one := stale(t, e, template)
 	finish(t, e, one, dispatch.CheckpointYield, progressed)
 	settle(t, e)
 	return id
@@ -352,9 +356,7 @@ func TestAStepOfAStaleTaskThatYieldsIsToBeRetried(t *testing.T) {
 func TestTheEndOfAStepThatYieldedInAStaleTaskIsStoredOnce(t *testing.T) {
 	both(t, func(t *testing.T, fail func(*breaker, int32), _ bool) {
 		e, b := breaking(t, acting, chain)
-		id := submit(t, e, asked("chain", 1))
-		one := take(t, e)
-		later(40 * time.Minute)
+		id, one := stale(t, e, "chain")
 		fail(b, 1)
 		finish(t, e, one, dispatch.CheckpointYield, progressed)
 		healthy(t, e)
@@ -388,9 +390,7 @@ func TestAStepThatYieldedInAStaleTaskGoesOnFromThereWhenTheTaskComesBack(t *test
 func TestAStepOfAStaleTaskThatYieldsIsNotGivenToAWaitingWorker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := open(t, acting, chain, linear)
-		submit(t, e, asked("chain", 1))
-		one := take(t, e)
-		later(40 * time.Minute)
+		_, one := stale(t, e, "chain")
 		given := make(chan *dispatch.Step)
 		go func() { given <- take(t, e) }()
 		synctest.Wait()
@@ -430,9 +430,7 @@ func TestAStepIsNotHandedOutInTheBatchInWhichItsTaskIsPutToError(t *testing.T) {
 func TestAStepOfAStaleTaskThatWasNeverStartedIsAsIfNotClaimed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := open(t, acting, chain)
-		id := submit(t, e, asked("chain", 1))
-		one := take(t, e)
-		later(40 * time.Minute)
+		id, one := stale(t, e, "chain")
 		finish(t, e, one, dispatch.Unstarted, nil)
 		settle(t, e)
 		require.Equal(t, "enqueued", states(t, e, id)["one"])
@@ -516,9 +514,7 @@ func TestADirectiveOfAStaleTaskThatCannotBeFollowedFailsItsStep(t *testing.T) {
 func TestAStepThatYieldsWhileItsTaskComesBackIsHandedOutOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := open(t, acting, linear)
-		id := submit(t, e, asked("linear", 1))
-		one := take(t, e)
-		later(40 * time.Minute)
+		id, one := stale(t, e, "linear")
 		yield := &completion{claim: one.Handle.(*claim), result: resultOf(one, dispatch.CheckpointYield, map[string]any{"cursor": 1, "items_processed": 1})}
 		back := &operation{task: id, step: stepOf(t, e, id, "four").StepUUID, event: stepResolveManually, Operation: byHand, done: make(chan error, 1)}
 		require.True(t, e.inbox.put(yield, back))
@@ -533,9 +529,7 @@ func TestAStepThatYieldsWhileItsTaskComesBackIsHandedOutOnce(t *testing.T) {
 func TestATaskWithAPendingRecordIsNotRecordedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := open(t, acting, linear)
-		id := submit(t, e, asked("linear", 1))
-		one := take(t, e)
-		later(40 * time.Minute)
+		id, one := stale(t, e, "linear")
 		_, err := e.ResolveStep(t.Context(), id, one.StepUUID, byHand)
 		require.NoError(t, err)
 		take(t, e)
