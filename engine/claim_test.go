@@ -278,6 +278,7 @@ func TestFinishedTasksLeaveNothingInMemory(t *testing.T) {
 	for i := range 200 {
 		await(t, e, submit(t, e, asked("single", i)))
 	}
+	settle(t, e)
 	require.Equal(t, Stats{}, e.Stats())
 	require.NoError(t, e.Close(t.Context()))
 	w := e.writer

@@ -124,6 +124,7 @@ func TestAStepMissingFromAReplacedTemplateFailsClearly(t *testing.T) {
 	require.Equal(t, "error", s.CurrentState)
 	require.Contains(t, string(s.Results), `template tests/linear@1.0.0 has no step \"two\" any more`)
 	require.Contains(t, string(s.Results), "step_definition_missing")
+	settle(t, e)
 	require.Equal(t, Stats{}, e.Stats())
 }
 
